@@ -1,0 +1,103 @@
+"""Instruments and the only place that rounds a price or a quantity.
+
+An instrument's id is its venue and ccxt's unified symbol: `binance:BTC/USDT`. Filters here are the catalogue's
+defaults; a venue's own exchangeInfo replaces them where a session trades.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
+
+from lake.errors import UnknownInstrument
+
+
+@dataclass(frozen=True, slots=True)
+class Instrument:
+    """One tradable pair; prices and quantities are exact multiples of `price_tick` and `quantity_step`."""
+
+    venue: str
+    symbol: str
+    price_tick: Decimal
+    quantity_step: Decimal
+    min_quantity: Decimal
+    min_notional: Decimal
+
+    @property
+    def id(self) -> str:
+        return f"{self.venue}:{self.symbol}"
+
+    @property
+    def base(self) -> str:
+        return self.symbol.split("/")[0]
+
+    @property
+    def quote(self) -> str:
+        return self.symbol.split("/")[1].split(":")[0]
+
+    @property
+    def venue_symbol(self) -> str:
+        """The venue's own name, e.g. BTCUSDT."""
+        return self.base + self.quote
+
+    def round_price(self, price: Decimal) -> Decimal:
+        """Round half-even to the tick."""
+        ticks = (price / self.price_tick).to_integral_value(ROUND_HALF_EVEN)
+        return (ticks * self.price_tick).quantize(self.price_tick)
+
+    def floor_quantity(self, quantity: Decimal) -> Decimal:
+        """Round towards zero to the step: an order never grows by rounding."""
+        steps = (quantity / self.quantity_step).to_integral_value(ROUND_DOWN)
+        return (steps * self.quantity_step).quantize(self.quantity_step)
+
+    def price_ticks(self, price: Decimal) -> int:
+        """The price in whole ticks; ValueError where it is not on the grid."""
+        return _whole(price, self.price_tick, f"{self.id} price")
+
+    def quantity_lots(self, quantity: Decimal) -> int:
+        """The quantity in whole steps; ValueError where it is not on the grid."""
+        return _whole(quantity, self.quantity_step, f"{self.id} quantity")
+
+
+def _whole(value: Decimal, step: Decimal, what: str) -> int:
+    count = value / step
+    if count != count.to_integral_value():
+        raise ValueError(f"{what} {value} is not a multiple of {step}")
+    return int(count)
+
+
+def _spot(symbol: str, tick: str, step: str) -> Instrument:
+    return Instrument("binance", symbol, Decimal(tick), Decimal(step), Decimal(step), Decimal("5"))
+
+
+INSTRUMENTS: dict[str, Instrument] = {
+    instrument.id: instrument
+    for instrument in (
+        _spot("BTC/USDT", "0.01", "0.00001"),
+        _spot("ETH/USDT", "0.01", "0.0001"),
+        _spot("SOL/USDT", "0.01", "0.001"),
+        _spot("BNB/USDT", "0.01", "0.001"),
+        _spot("XRP/USDT", "0.0001", "0.1"),
+        _spot("ADA/USDT", "0.0001", "0.1"),
+    )
+}
+
+
+def instrument(instrument_id: str) -> Instrument:
+    """Look an instrument up by id.
+
+    Raises:
+        UnknownInstrument: the id is not in the catalogue; the message lists what is.
+    """
+    try:
+        return INSTRUMENTS[instrument_id]
+    except KeyError:
+        known = ", ".join(INSTRUMENTS)
+        raise UnknownInstrument(
+            f"unknown instrument {instrument_id!r}: expected one of {known}. "
+            "Write it as venue:BASE/QUOTE, or add it to lake/instruments.py."
+        ) from None
+
+
+def instruments(ids: Iterable[str] | None = None) -> tuple[Instrument, ...]:
+    """The named instruments, or the whole catalogue."""
+    return tuple(INSTRUMENTS.values()) if ids is None else tuple(instrument(name) for name in ids)

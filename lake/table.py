@@ -1,0 +1,84 @@
+"""A table declared once: columns, key, partition, checks, owner. Spark's schema, the Great Expectations suite, the
+Delta constraints and the docs page are all made from this declaration."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+import pyarrow as pa
+
+Layer = Literal["bronze", "silver", "gold"]
+Writer = Literal["spark", "delta-rs"]
+
+TIME = pa.timestamp("us", tz="UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column; `unit` in words a person reads (quote, base, fraction, UTC µs)."""
+
+    name: str
+    type: pa.DataType
+    description: str
+    unit: str = ""
+    nullable: bool = False
+    content: bool = True
+    """Part of the content hash; false for received times and run ids."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """A row-level rule in SQL that every good row satisfies; rows that do not go to quarantine with `reason`."""
+
+    reason: str
+    sql: str
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """A versioned table of one layer. One writer stack per table: `spark` or `delta-rs`, never both."""
+
+    name: str
+    layer: Layer
+    description: str
+    owner: str
+    columns: tuple[Column, ...]
+    key: tuple[str, ...]
+    time_column: str
+    """What `--start/--end` select on."""
+    partition: tuple[str, ...] = ()
+    checks: tuple[Check, ...] = ()
+    writer: Writer = "spark"
+    properties: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def schema(self) -> pa.Schema:
+        return pa.schema([pa.field(c.name, c.type, nullable=c.nullable) for c in self.columns])
+
+    @property
+    def path(self) -> str:
+        """Relative to the lake's root."""
+        return f"{self.layer}/{self.name}"
+
+    @property
+    def content_columns(self) -> tuple[str, ...]:
+        return tuple(c.name for c in self.columns if c.content)
+
+    def quarantine(self) -> "Table":
+        """Where rows that break this table's contract are kept, with the reason."""
+        return Table(
+            name=f"{self.name}_quarantine",
+            layer=self.layer,
+            description=f"Rows that {self.name} refused, as received.",
+            owner=self.owner,
+            columns=(
+                Column("reason", pa.string(), "Which check the row failed; several are joined by '; '."),
+                Column("instrument", pa.string(), "As received.", nullable=True),
+                Column("event_time", TIME, "As received, where it could be read.", nullable=True),
+                Column("row", pa.string(), "The whole refused row as JSON."),
+                Column("row_hash", pa.string(), "SHA-256 of reason and row: the same refusal is kept once."),
+                Column("received_time", TIME, "When the job refused it (wall clock).", content=False),
+            ),
+            key=("row_hash",),
+            time_column="received_time",
+            writer=self.writer,
+        )

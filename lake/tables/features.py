@@ -1,0 +1,36 @@
+"""Gold features of the default service. Column names end in their parameters and come from the feature views, which
+`feature_store` owns; a test holds the two lists equal."""
+
+import pyarrow as pa
+
+from lake.table import TIME, Column, Table
+
+FEATURE_COLUMNS: tuple[str, ...] = (
+    "log_return_1", "log_return_12", "log_return_48", "log_return_144", "log_return_288", "log_return_480",
+    "sma_20", "ema_20",
+    "rsi_14",
+    "macd_12_26", "macd_signal_12_26_9", "macd_hist_12_26_9",
+    "atr_14",
+    "bb_upper_20_2", "bb_mid_20_2", "bb_lower_20_2",
+    "realized_vol_60",
+    "volume_z_60",
+)  # fmt: skip
+
+FEATURES_5M = Table(
+    name="features_5m_v1",
+    layer="gold",
+    description="The default feature service over five-minute bars: one row per input bar, null until warm.",
+    owner="ml",
+    columns=(
+        Column("instrument", pa.string(), "Instrument id."),
+        Column("open_time", TIME, "Open of the bar the row was made from."),
+        Column("event_time", TIME, "Close of that bar."),
+        Column("available_time", TIME, "When the row could first be known: only this may join a label."),
+        Column("service_hash", pa.string(), "Content hash of the feature service that computed the row."),
+        *(Column(name, pa.float64(), f"See `feature_store list`: {name}.", nullable=True) for name in FEATURE_COLUMNS),
+        Column("month", pa.string(), "YYYY-MM of open_time."),
+    ),
+    key=("instrument", "open_time"),
+    time_column="open_time",
+    partition=("month",),
+)

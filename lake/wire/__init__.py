@@ -1,0 +1,1 @@
+"""Wire formats: a venue's payload in, typed rows out. Shared by ingestion, live and replay."""
