@@ -56,15 +56,19 @@ S = TypeVar("S", bound=BaseSettings)
 _SHARED = (HomeSettings, LakeSettings)
 
 
+def _prefix(settings: type[BaseSettings]) -> str:
+    return settings.model_config.get("env_prefix", "")
+
+
 def refuse_unknown(*classes: type[BaseSettings]) -> None:
     """Refuse environment names that carry one of our prefixes and are no setting.
 
     Raises:
         Misconfigured: lists the unknown names and the ones that exist.
     """
-    everything = (*_SHARED, *classes)
-    known = {f"{c.model_config['env_prefix']}{field}".upper() for c in everything for field in c.model_fields}
-    prefixes = tuple(c.model_config["env_prefix"].upper() for c in everything)
+    everything: tuple[type[BaseSettings], ...] = (*_SHARED, *classes)
+    known = {f"{_prefix(c)}{field}".upper() for c in everything for field in c.model_fields}
+    prefixes = tuple(_prefix(c).upper() for c in everything)
     unknown = sorted(name for name in os.environ if name.startswith(prefixes) and name not in known)
     if unknown:
         raise Misconfigured(f"unknown setting {', '.join(unknown)}: known are {', '.join(sorted(known))}.")
@@ -79,7 +83,7 @@ def read_settings(settings: type[S]) -> S:
     try:
         return settings()
     except ValidationError as error:
-        prefix = settings.model_config["env_prefix"]
+        prefix = _prefix(settings)
         problems = "; ".join(
             f"{prefix}{'__'.join(map(str, e['loc']))}".upper() + f": {e['msg']}" for e in error.errors()
         )

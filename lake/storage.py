@@ -48,7 +48,9 @@ class Lake:
         try:
             return DeltaTable(self._rs_uri(table), version=version, storage_options=self.storage_options())
         except TableNotFoundError:
-            raise NothingStored(f"{table.name}: nothing stored in {self.root} yet. Run the job that writes it.") from None
+            raise NothingStored(
+                f"{table.name}: nothing stored in {self.root} yet. Run the job that writes it."
+            ) from None
 
     def exists(self, table: Table) -> bool:
         return DeltaTable.is_deltatable(self._rs_uri(table), storage_options=self.storage_options())

@@ -7,8 +7,7 @@ from lake.tables.features import FEATURES_5M
 from lake.tables.trading import DECISIONS, FILLS, ORDERS, PROMOTIONS
 
 TABLES: dict[str, Table] = {
-    table.name: table
-    for table in (RAW_BARS, BARS_1M, BARS_5M, FEATURES_5M, DECISIONS, ORDERS, FILLS, PROMOTIONS)
+    table.name: table for table in (RAW_BARS, BARS_1M, BARS_5M, FEATURES_5M, DECISIONS, ORDERS, FILLS, PROMOTIONS)
 }
 
 

@@ -49,8 +49,10 @@ _BAR_COLUMNS = (
 )
 
 _BAR_CHECKS = (
-    Check("a price is missing, zero, negative or not finite", " AND ".join(
-        f"coalesce({c} > 0 AND {c} < 1e12, false)" for c in _PRICES)),
+    Check(
+        "a price is missing, zero, negative or not finite",
+        " AND ".join(f"coalesce({c} > 0 AND {c} < 1e12, false)" for c in _PRICES),
+    ),
     Check("high is below low, open or close", "coalesce(high >= low AND high >= open AND high >= close, false)"),
     Check("low is above open or close", "coalesce(low <= open AND low <= close, false)"),
     Check("volume is missing, negative or not finite", "coalesce(volume >= 0 AND volume < 1e15, false)"),
@@ -59,7 +61,9 @@ _BAR_CHECKS = (
 
 
 def _on_grid(seconds: int) -> Check:
-    return Check(f"open time is off the {seconds} s grid", f"coalesce(unix_micros(open_time) % {seconds * SECOND} = 0, false)")
+    return Check(
+        f"open time is off the {seconds} s grid", f"coalesce(unix_micros(open_time) % {seconds * SECOND} = 0, false)"
+    )
 
 
 BARS_1M = Table(

@@ -19,7 +19,9 @@ DECISIONS = Table(
         Column("available_time", TIME, "Market time at which the decision was made."),
         Column("service_hash", _TEXT, "Feature service hash of the bundle."),
         Column("features", pa.list_(pa.float64()), "In the order of the bundle's feature list; null is NaN."),
-        Column("prediction", pa.float64(), "Expected net return over the horizon; null if none was made.", "fraction", True),
+        Column(
+            "prediction", pa.float64(), "Expected net return over the horizon; null if none was made.", "fraction", True
+        ),
         Column("model_name", _TEXT, "Registered model; null while flat for want of one.", nullable=True),
         Column("model_version", pa.int64(), "Registry version.", nullable=True),
         Column("manifest_sha256", _TEXT, "Digest of the bundle used.", nullable=True),

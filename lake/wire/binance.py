@@ -17,7 +17,7 @@ KLINE_PAGE = 1000
 
 @dataclass(frozen=True, slots=True)
 class Kline:
-    """One bar as sent; `open_time` and `close_time` in UTC microseconds, close_time exclusive (the venue sends ms-1)."""
+    """One bar as sent; times in UTC microseconds, `close_time` exclusive (the venue sends ms-1)."""
 
     open_time: int
     close_time: int
