@@ -79,8 +79,8 @@ def java(program: str) -> str:
     found = shutil.which(program)
     if found is None:
         raise Misconfigured(
-            f"`{program}` not found: Spark needs a JDK 17. Install it (Debian: apt-get install openjdk-17-jdk-headless) "
-            "and put its bin folder on PATH."
+            f"`{program}` not found: Spark needs a JDK 17. Install it and put its bin folder on PATH "
+            "(Debian: apt-get install openjdk-17-jdk-headless)."
         )
     return found
 
