@@ -1,0 +1,1 @@
+"""A market in a box: the price process, the position policy, performance measures, and the embedded exchange."""
