@@ -1,4 +1,4 @@
-"""The AWS configuration is formatted, valid, and keeps its promises under a mocked provider; nothing leaves the machine."""
+"""The AWS configuration is formatted, valid, and keeps its promises under a mocked provider, offline."""
 
 import os
 import shutil
