@@ -1,0 +1,115 @@
+"""One compiled scan per list of views. Batch runs it over a period, live over one bar: the same machine code.
+
+Numba cannot keep a loop over a tuple of kernels on disk across processes, and its cache does not see a change in a
+kernel that lives in another file. So the scan's few lines are written out, one call per view, to a file named after
+everything they depend on; Numba caches the machine code beside it. A changed kernel is a new file name.
+
+The file lives in `$NUMBA_CACHE_DIR/bitacora`, else in this package's `__pycache__`, else in the user's cache folder,
+else in a folder of this process alone; the first that can be written.
+"""
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import cast
+
+from feature_store.source import kernel_source
+from feature_store.view import FeatureView, Floats
+
+Scan = Callable[[Floats, Floats, Floats, int], None]
+
+_HEADER = """\
+# Written by feature_store.fuse; safe to delete. Views: {names}
+import numba
+import numpy as np
+
+
+@numba.njit(
+    "void(float64[::1], float64[:, ::1], float64[:, ::1], int64)", cache=True, nogil=True, error_model="numpy"
+)
+def scan(state, bars, outputs, skip):
+    scratch = np.empty({width})
+    for i in range(len(bars)):
+        bar = bars[i]
+        out = scratch if i < skip else outputs[i - skip]
+"""
+
+
+def fused_scan(views: tuple[FeatureView, ...]) -> Scan:
+    """Compile, or load from the cache, `scan(state, bars, outputs, skip)` over the views.
+
+    `state` is float64[sum of state sizes], changed in place; `bars` float64[n, 5]; row i of the bars fills row
+    i − skip of `outputs`, and the first `skip` bars only move the state.
+    """
+    known = _SCANS.get(views)
+    if known is None:
+        known = _SCANS[views] = _load(views)
+    return known
+
+
+_SCANS: dict[tuple[FeatureView, ...], Scan] = {}
+
+
+def _load(views: tuple[FeatureView, ...]) -> Scan:
+    text = _text(views)
+    kernels = "\0".join(kernel_source(view.update) for view in views)
+    name = "scan_" + hashlib.sha256(f"{text}\0{kernels}".encode()).hexdigest()[:20]
+    path = _store(f"{name}.py", text)
+    module = ModuleType(f"feature_store._fused.{name}")
+    module.__file__ = str(path)
+    module.__dict__.update({f"update_{i}": view.update for i, view in enumerate(views)})
+    sys.modules[module.__name__] = module  # numba looks a function's globals up by module
+    exec(compile(text, path, "exec"), module.__dict__)  # our own text, never read back
+    return cast(Scan, module.__dict__["scan"])
+
+
+def _text(views: tuple[FeatureView, ...]) -> str:
+    lines = [_HEADER.format(names=", ".join(view.name for view in views), width=sum(len(v.outputs) for v in views))]
+    at = to = 0
+    for i, view in enumerate(views):
+        state_end, out_end = at + view.state_size, to + len(view.outputs)
+        lines.append(f"        update_{i}(state[{at}:{state_end}], bar, out[{to}:{out_end}])  # {view.name}\n")
+        at, to = state_end, out_end
+    return "".join(lines)
+
+
+def _store(name: str, text: str) -> Path:
+    """Write the text into the first folder that takes it; an equal file is left alone, so its cache stays valid."""
+    for folder in _folders():
+        try:
+            return _write(folder, name, text)
+        except OSError:
+            continue
+    raise OSError("no folder can be written for the compiled features: set NUMBA_CACHE_DIR to one")
+
+
+def _folders() -> Iterator[Path]:
+    chosen = os.environ.get("NUMBA_CACHE_DIR")
+    if chosen:
+        yield Path(chosen) / "bitacora"
+    yield Path(__file__).parent / "__pycache__" / "fused"
+    yield Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "bitacora" / "fused"
+    yield Path(tempfile.mkdtemp(prefix="bitacora-fused-"))
+
+
+def _write(folder: Path, name: str, text: str) -> Path:
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    path = folder / name
+    if not (os.access(folder, os.W_OK) and _is_ours(folder)):
+        raise PermissionError(folder)
+    if not path.exists() or path.read_text() != text:
+        with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as stream:
+            stream.write(text)
+        os.replace(stream.name, path)
+    return path
+
+
+def _is_ours(folder: Path) -> bool:
+    """Machine code is loaded from it: nobody else may write there."""
+    status = folder.stat()
+    return status.st_uid == os.getuid() and not status.st_mode & stat.S_IWOTH

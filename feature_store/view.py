@@ -1,0 +1,60 @@
+"""What a feature view is: a state, a compiled update over one bar, and the columns that update fills.
+
+A view keeps everything it remembers in one flat float64 array, all zeros when empty, so that a state is reset by
+filling it with zeros and saved or restored by copying. Its update is a Numba kernel
+
+    update(state: float64[state_size], bar: float64[5], out: float64[len(outputs)]) -> None
+
+that writes every output on every bar, NaN until warm. It may read the constants OPEN…VOLUME, its module's numbers and
+other kernels: those are what the service's content hash is taken from (`feature_store.source`).
+"""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+import numba
+import numpy as np
+import numpy.typing as npt
+
+Floats = npt.NDArray[np.float64]
+Times = npt.NDArray[np.int64]
+Update = Callable[[Floats, Floats, Floats], None]
+
+BAR_COLUMNS: Final = ("open", "high", "low", "close", "volume")
+OPEN: Final = 0
+HIGH: Final = 1
+LOW: Final = 2
+CLOSE: Final = 3
+VOLUME: Final = 4
+
+NAN: Final = math.nan
+
+kernel = numba.njit(error_model="numpy", nogil=True)
+"""Decorator of every kernel. No fastmath: a sum must round alike wherever it is compiled."""
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """One column; its name ends in its parameters."""
+
+    name: str
+    unit: str
+    description: str
+
+
+@dataclass(frozen=True, slots=True)
+class FeatureView:
+    """One idea: one small file in `feature_store/views/`. A change of meaning raises `version`."""
+
+    name: str
+    version: int
+    inputs: tuple[str, ...]
+    """The bar columns it reads."""
+    warm_up: int
+    """Bars until every output is a number."""
+    state_size: int
+    """Length of its state; the view's module says what lies where."""
+    update: Update
+    outputs: tuple[Output, ...]

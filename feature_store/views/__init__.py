@@ -1,0 +1,1 @@
+"""The feature views, one file per idea."""

@@ -1,0 +1,41 @@
+"""Realized volatility: sample deviation of one-bar log returns, per bar (not annualised).
+
+State: 0 bars seen; 1 last close; 2… window of 60 returns (120 places).
+"""
+
+import math
+
+from feature_store.rolling import log_return, offset_sum, push, squares_sum
+from feature_store.view import CLOSE, NAN, FeatureView, Floats, Output, kernel
+
+LENGTH = 60
+LAST, WINDOW = 1, 2
+
+
+@kernel
+def update(state: Floats, bar: Floats, out: Floats) -> None:
+    count = int(state[0])
+    last = state[LAST]
+    state[LAST] = bar[CLOSE]
+    state[0] = count + 1.0
+    out[0] = NAN
+    if count == 0:
+        return
+    change = log_return(bar[CLOSE], last)
+    start = push(state, WINDOW, LENGTH, count - 1, change)
+    if count >= LENGTH:
+        mean = offset_sum(state, start, LENGTH, change) / LENGTH
+        out[0] = math.sqrt(squares_sum(state, start, LENGTH, change, mean) / (LENGTH - 1))
+
+
+REALIZED_VOLATILITY = FeatureView(
+    name="realized_volatility",
+    version=1,
+    inputs=("close",),
+    warm_up=LENGTH + 1,
+    state_size=WINDOW + 2 * LENGTH,
+    update=update,
+    outputs=(
+        Output(f"realized_vol_{LENGTH}", "log", f"Sample deviation of the last {LENGTH} one-bar log returns, per bar."),
+    ),
+)
