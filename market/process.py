@@ -155,8 +155,8 @@ def _write_bar(rng, i, m, first, high, low, last, quantity, model, prices, volum
     sides = int(rng.random() * 4.0)
     open_ = max(1.0, np.rint(math.exp(first) * (1.0 + half * (2 * (sides & 1) - 1)) * ticks))
     close = max(1.0, np.rint(math.exp(last) * (1.0 + half * ((sides & 2) - 1)) * ticks))
-    top = max(np.rint(math.exp(high) * (1.0 + half) * ticks), max(open_, close))
-    bottom = max(1.0, min(np.rint(math.exp(low) * (1.0 - half) * ticks), min(open_, close)))
+    top = max(np.rint(math.exp(high) * (1.0 + half) * ticks), open_, close)
+    bottom = max(1.0, min(np.rint(math.exp(low) * (1.0 - half) * ticks), open_, close))
     prices[0, i, m] = open_ / ticks
     prices[1, i, m] = top / ticks
     prices[2, i, m] = bottom / ticks

@@ -119,8 +119,8 @@ class ProcessState:
     """[4, 6]: log price, signal per second, log volatility, log volume."""
     regime: int
     """0 calm, 1 turbulent."""
-    random_state: dict[str, Any]
-    """Of a PCG64 bit generator."""
+    random_state: Any
+    """Of a PCG64 bit generator: a dict of plain values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,12 +219,21 @@ def simulate_history(scenario: Scenario) -> History:
     process.simulate_bars(rng, scenario.start, values, regime, model, prices, volumes, trades, signal)
     signal *= HOUR // SECOND
     return History(
-        tuple(INSTRUMENT_PROCESSES), scenario.start + np.arange(minutes, dtype=np.int64) * MINUTE,
-        *prices, *volumes, trades, signal, ProcessState(scenario, scenario.end, values, int(regime[0]), _random(rng)),
-    )  # fmt: skip
+        instruments=tuple(INSTRUMENT_PROCESSES),
+        open_time=scenario.start + np.arange(minutes, dtype=np.int64) * MINUTE,
+        open=prices[0],
+        high=prices[1],
+        low=prices[2],
+        close=prices[3],
+        volume=volumes[0],
+        quote_volume=volumes[1],
+        trade_count=trades,
+        signal=signal,
+        state=ProcessState(scenario, scenario.end, values, int(regime[0]), _random_state(rng)),
+    )
 
 
-def _random(rng: np.random.Generator) -> dict[str, Any]:
+def _random_state(rng: np.random.Generator) -> Any:
     return dict(rng.bit_generator.state)
 
 
@@ -250,7 +259,7 @@ class LiveProcess:
     def state(self) -> ProcessState:
         """A copy of where the process stands now."""
         return ProcessState(
-            self._scenario, int(self._time_us), self._values.copy(), int(self._regime[0]), _random(self._rng)
+            self._scenario, int(self._time_us), self._values.copy(), int(self._regime[0]), _random_state(self._rng)
         )
 
     def step(self, dt_seconds: float) -> Flow:
