@@ -1,0 +1,1 @@
+"""The trading process: feed, features, model, decision, risk, orders, journal, reconciliation."""
