@@ -5,7 +5,7 @@ BitacoraError
 │   └── UnknownService        no service of that name
 ├── ContractViolated
 │   └── BadInput
-│       └── BarsRefused       bars that are unsorted, off the grid, not finite or of the wrong shape (a ValueError too)
+│       └── BarsRefused       unsorted, off the grid, not finite or of the wrong shape (a ValueError too)
 └── Misconfigured
     └── KernelRefused         a view whose kernel cannot be hashed: fix the view's code
 """

@@ -19,21 +19,20 @@ from types import ModuleType
 from typing import cast
 
 from feature_store.source import kernel_source
-from feature_store.view import FeatureView, Floats
+from feature_store.view import KERNEL_OPTIONS, FeatureView, Floats
 
-Scan = Callable[[Floats, Floats, Floats, int], None]
+Scan = Callable[[Floats, Floats, Floats, Floats], None]
 
 _HEADER = """\
 # Written by feature_store.fuse; safe to delete. Views: {names}
 import numba
-import numpy as np
+
+SIGNATURE = "void(float64[::1], float64[:, ::1], float64[::1], float64[:, ::1])"
 
 
-@numba.njit(
-    "void(float64[::1], float64[:, ::1], float64[:, ::1], int64)", cache=True, nogil=True, error_model="numpy"
-)
-def scan(state, bars, outputs, skip):
-    scratch = np.empty({width})
+@numba.njit(SIGNATURE, cache=True, **OPTIONS)
+def scan(state, bars, scratch, outputs):
+    skip = len(bars) - len(outputs)
     for i in range(len(bars)):
         bar = bars[i]
         out = scratch if i < skip else outputs[i - skip]
@@ -41,10 +40,10 @@ def scan(state, bars, outputs, skip):
 
 
 def fused_scan(views: tuple[FeatureView, ...]) -> Scan:
-    """Compile, or load from the cache, `scan(state, bars, outputs, skip)` over the views.
+    """Compile, or load from the cache, `scan(state, bars, scratch, outputs)` over the views.
 
-    `state` is float64[sum of state sizes], changed in place; `bars` float64[n, 5]; row i of the bars fills row
-    i − skip of `outputs`, and the first `skip` bars only move the state.
+    Moves `state` (float64[sum of state sizes], in place) over `bars` (float64[n, 5]). The last bars fill the rows of
+    `outputs` (float64[m, k], m ≤ n); those before them are warm-up and only touch `scratch` (float64[k]).
     """
     known = _SCANS.get(views)
     if known is None:
@@ -58,18 +57,18 @@ _SCANS: dict[tuple[FeatureView, ...], Scan] = {}
 def _load(views: tuple[FeatureView, ...]) -> Scan:
     text = _text(views)
     kernels = "\0".join(kernel_source(view.update) for view in views)
-    name = "scan_" + hashlib.sha256(f"{text}\0{kernels}".encode()).hexdigest()[:20]
+    name = "scan_" + hashlib.sha256(f"{text}\0{KERNEL_OPTIONS}\0{kernels}".encode()).hexdigest()[:20]
     path = _store(f"{name}.py", text)
     module = ModuleType(f"feature_store._fused.{name}")
     module.__file__ = str(path)
-    module.__dict__.update({f"update_{i}": view.update for i, view in enumerate(views)})
+    module.__dict__.update({f"update_{i}": view.update for i, view in enumerate(views)}, OPTIONS=KERNEL_OPTIONS)
     sys.modules[module.__name__] = module  # numba looks a function's globals up by module
     exec(compile(text, path, "exec"), module.__dict__)  # our own text, never read back
     return cast(Scan, module.__dict__["scan"])
 
 
 def _text(views: tuple[FeatureView, ...]) -> str:
-    lines = [_HEADER.format(names=", ".join(view.name for view in views), width=sum(len(v.outputs) for v in views))]
+    lines = [_HEADER.format(names=", ".join(view.name for view in views))]
     at = to = 0
     for i, view in enumerate(views):
         state_end, out_end = at + view.state_size, to + len(view.outputs)
@@ -105,7 +104,7 @@ def _write(folder: Path, name: str, text: str) -> Path:
     if not path.exists() or path.read_text() != text:
         with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as stream:
             stream.write(text)
-        os.replace(stream.name, path)
+        Path(stream.name).replace(path)
     return path
 
 

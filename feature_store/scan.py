@@ -59,7 +59,8 @@ def _scan_period(service: FeatureService, open_times: Times, bars: Floats, start
     edges = (start - periods.warm_up_us, start, periods.end(start))
     warm, first, end = (int(i) for i in np.searchsorted(open_times, edges))
     state = np.zeros(service.state_size)
-    fused_scan(service.views)(state, bars[warm:end], outputs[first:end], first - warm)
+    scratch = np.empty(len(service.feature_names))
+    fused_scan(service.views)(state, bars[warm:end], scratch, outputs[first:end])
     return state
 
 
@@ -73,8 +74,9 @@ def check_bars(service: FeatureService, open_times: Times, bars: Floats) -> tupl
     rows = np.ascontiguousarray(bars, dtype=np.float64)
     if times.ndim != 1 or rows.shape != (len(times), len(BAR_COLUMNS)):
         raise BarsRefused(f"expected times [n] and bars [n, {len(BAR_COLUMNS)}], found {times.shape} and {rows.shape}.")
-    sound = np.isfinite(rows).all(axis=1) & (rows[:, :VOLUME] > 0).all(axis=1) & (rows[:, VOLUME] >= 0)
-    _refuse_first(times, ~sound, f"expected finite {', '.join(BAR_COLUMNS)}, prices above zero, volume not below")
+    if rows.size and not (rows.min() > 0.0 and rows.max() < np.inf):  # false for NaN too; a volume may be zero
+        sound = np.isfinite(rows).all(axis=1) & (rows[:, :VOLUME] > 0).all(axis=1) & (rows[:, VOLUME] >= 0)
+        _refuse_first(times, ~sound, f"expected finite {', '.join(BAR_COLUMNS)}, prices above zero, volume not below")
     _refuse_first(times, times % service.periods.bar_us != 0, f"expected open times on the {service.timeframe} grid")
     _refuse_first(times[1:], np.diff(times) <= 0, "expected open times sorted, each once")
     return times, rows
@@ -108,6 +110,7 @@ class Stream:
     def __init__(self, service: FeatureService) -> None:
         self.service = service
         self._scan = fused_scan(service.views)
+        self._scratch: Floats = np.empty(len(service.feature_names))
         self._state: Floats = np.zeros(service.state_size)
         self._times: list[int] = []
         self._bars: list[Floats] = []
@@ -155,7 +158,7 @@ class Stream:
         if open_time >= self._period_end:
             self._anchor(open_time)
         outputs = np.empty((1, len(self.service.feature_names)))
-        self._scan(self._state, rows, outputs, 0)
+        self._scan(self._state, rows, self._scratch, outputs)
         self._keep(open_time, rows[0].copy())
         return outputs[0]
 
@@ -188,7 +191,7 @@ class Stream:
         self._period_end = periods.end(start)
         if kept:
             nothing = np.empty((0, len(self.service.feature_names)))
-            self._scan(self._state, np.array(kept), nothing, len(kept))
+            self._scan(self._state, np.array(kept), self._scratch, nothing)
 
     def _keep(self, open_time: int, bar: Floats) -> None:
         self._times.append(open_time)

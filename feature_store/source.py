@@ -1,6 +1,6 @@
 """The source of a kernel, for the content hash: its own text and that of everything it refers to.
 
-Comments, docstrings, layout and annotations do not count; code, constants and called kernels do.
+Comments, docstrings, layout and annotations do not count; code, constants, called kernels and compiler options do.
 """
 
 import ast
@@ -45,7 +45,8 @@ def _collect(kernel: Callable[..., Any], parts: dict[str, str]) -> None:
                 f"kernel {name} refers to {used} = {value!r}: expected a number, a tuple of numbers or a kernel. "
                 "Keep what it needs in its state or in a constant of its module."
             )
-    parts[name] = "\n".join([f"# {name}", *constants, _normalised(function)])
+    options = sorted(getattr(kernel, "targetoptions", {}).items())
+    parts[name] = "\n".join([f"# {name} {options}", *constants, _normalised(function)])
 
 
 def _is_number(value: object) -> bool:

@@ -31,8 +31,12 @@ VOLUME: Final = 4
 
 NAN: Final = math.nan
 
-kernel = numba.njit(error_model="numpy", nogil=True)
-"""Decorator of every kernel. No fastmath: a sum must round alike wherever it is compiled."""
+KERNEL_OPTIONS: Final = {"error_model": "numpy", "nogil": True, "forceinline": True, "_nrt": False}
+"""No fastmath: a sum must round alike wherever it is compiled. Inlined and without reference counting, which a scan
+spent half its time on: a kernel sees slices of arrays that its caller keeps, and cannot allocate any."""
+
+kernel = numba.njit(**KERNEL_OPTIONS)
+"""Decorator of every kernel."""
 
 
 @dataclass(frozen=True, slots=True)

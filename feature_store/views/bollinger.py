@@ -5,7 +5,7 @@ State: 0 bars seen; 1… window of 20 closes (40 places).
 
 import math
 
-from feature_store.rolling import offset_sum, push, squares_sum
+from feature_store.rolling import moments, push
 from feature_store.view import CLOSE, NAN, FeatureView, Floats, Output, kernel
 
 LENGTH, DEVIATIONS = 20, 2
@@ -21,9 +21,9 @@ def update(state: Floats, bar: Floats, out: Floats) -> None:
     if count + 1 < LENGTH:
         out[0] = out[1] = out[2] = NAN
         return
-    offset = offset_sum(state, start, LENGTH, close) / LENGTH
-    width = DEVIATIONS * math.sqrt(squares_sum(state, start, LENGTH, close, offset) / LENGTH)
-    middle = close + offset
+    offset, squares = moments(state, start, LENGTH)
+    width = DEVIATIONS * math.sqrt(squares / LENGTH)
+    middle = state[start] + offset
     out[0] = middle + width
     out[1] = middle
     out[2] = middle - width

@@ -3,7 +3,7 @@
 State: 0 bars seen; 1… window of 20 closes (40 places); 41 the EMA's count and average.
 """
 
-from feature_store.rolling import offset_sum, push, smooth
+from feature_store.rolling import mean_offset, push, smooth
 from feature_store.view import CLOSE, NAN, FeatureView, Floats, Output, kernel
 
 LENGTH = 20
@@ -17,7 +17,7 @@ def update(state: Floats, bar: Floats, out: Floats) -> None:
     close = bar[CLOSE]
     start = push(state, WINDOW, LENGTH, count, close)
     state[0] = count + 1.0
-    out[0] = close + offset_sum(state, start, LENGTH, close) / LENGTH if count + 1 >= LENGTH else NAN
+    out[0] = state[start] + mean_offset(state, start, LENGTH) if count + 1 >= LENGTH else NAN
     out[1] = smooth(state, EMA, LENGTH, 2.0 / (LENGTH + 1), close)
 
 

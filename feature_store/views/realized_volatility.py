@@ -5,7 +5,7 @@ State: 0 bars seen; 1 last close; 2… window of 60 returns (120 places).
 
 import math
 
-from feature_store.rolling import log_return, offset_sum, push, squares_sum
+from feature_store.rolling import log_return, moments, push
 from feature_store.view import CLOSE, NAN, FeatureView, Floats, Output, kernel
 
 LENGTH = 60
@@ -18,14 +18,15 @@ def update(state: Floats, bar: Floats, out: Floats) -> None:
     last = state[LAST]
     state[LAST] = bar[CLOSE]
     state[0] = count + 1.0
-    out[0] = NAN
     if count == 0:
+        out[0] = NAN
         return
-    change = log_return(bar[CLOSE], last)
-    start = push(state, WINDOW, LENGTH, count - 1, change)
-    if count >= LENGTH:
-        mean = offset_sum(state, start, LENGTH, change) / LENGTH
-        out[0] = math.sqrt(squares_sum(state, start, LENGTH, change, mean) / (LENGTH - 1))
+    start = push(state, WINDOW, LENGTH, count - 1, log_return(bar[CLOSE], last))
+    if count < LENGTH:
+        out[0] = NAN
+        return
+    _, squares = moments(state, start, LENGTH)
+    out[0] = math.sqrt(squares / (LENGTH - 1))
 
 
 REALIZED_VOLATILITY = FeatureView(

@@ -5,7 +5,7 @@ State: 0 bars seen; 1… window of 60 volumes (120 places).
 
 import math
 
-from feature_store.rolling import offset_sum, push, squares_sum
+from feature_store.rolling import moments, push
 from feature_store.view import NAN, VOLUME, FeatureView, Floats, Output, kernel
 
 LENGTH = 60
@@ -21,9 +21,9 @@ def update(state: Floats, bar: Floats, out: Floats) -> None:
     if count + 1 < LENGTH:
         out[0] = NAN
         return
-    offset = offset_sum(state, start, LENGTH, volume) / LENGTH
-    deviation = math.sqrt(squares_sum(state, start, LENGTH, volume, offset) / (LENGTH - 1))
-    out[0] = -offset / deviation if deviation > 0.0 else 0.0
+    offset, squares = moments(state, start, LENGTH)
+    deviation = math.sqrt(squares / (LENGTH - 1))
+    out[0] = (volume - state[start] - offset) / deviation if deviation > 0.0 else 0.0
 
 
 VOLUME_Z = FeatureView(
