@@ -3,14 +3,15 @@
     <crc32, 8 hex digits> <JSON object with "seq", "kind", "event_time", …>\\n
 
 `live` writes it, `jobs` lands it in the lake, the CLI exports it. A torn last line is what a crash leaves and is cut
-off; a damaged line with intact lines behind it means the file was altered or the disk failed, and is refused.
+off; a damaged line with another record behind it means the file was altered or the disk failed, and is refused.
 
 Kinds and their fields (prices, quantities, fees as decimal text; times in UTC microseconds of the market clock):
     start     journal_id, balances {asset: text}, instruments [...], settings
     frame     stream, instrument, open_time, market_time, payload (the venue's text, unchanged), payload_hash
     model     model_name, model_version, manifest_sha256, action (load | refuse), why
     decision  the columns of the table decisions_v1
-    intent    client_order_id, decision_id, instrument, side, order_type, price, quantity
+    intent    client_order_id, decision_id, instrument, side, order_type, price, quantity,
+              timestamp (wall milliseconds, signed into the order: the venue refuses it after this plus recvWindow)
     order     client_order_id, order_id, status, filled_quantity
     fill      the columns of the table fills_v1
     cancel    client_order_id, status (sent | done | gone)
@@ -29,6 +30,9 @@ from lake.errors import JournalCorrupted
 
 Record = dict[str, Any]
 
+_RECORD = b'{"seq":'
+"""How every record begins; inside a payload the quotes are escaped, so it stands nowhere else."""
+
 
 def encode(record: Record) -> bytes:
     """One line, checksum included. Keys keep their order."""
@@ -38,13 +42,7 @@ def encode(record: Record) -> bytes:
 
 def decode(line: bytes) -> Record | None:
     """The record of one line (without its newline), or None where the line is damaged."""
-    if len(line) < 10 or line[8:9] != b" ":
-        return None
-    try:
-        expected = int(line[:8], 16)
-    except ValueError:
-        return None
-    if zlib.crc32(line[9:]) != expected:
+    if len(line) < 10 or line[8:9] != b" " or line[:8] != b"%08x" % zlib.crc32(line[9:]):
         return None
     record = orjson.loads(line[9:])
     return record if isinstance(record, dict) else None
@@ -56,7 +54,7 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
     A damaged *last* line is a torn write: it is left out, and the length says where to cut.
 
     Raises:
-        JournalCorrupted: a damaged line has intact lines after it, or sequence numbers have a gap.
+        JournalCorrupted: a damaged line has another record behind it, or sequence numbers have a gap.
     """
     data = path.read_bytes()
     records: list[Record] = []
@@ -65,9 +63,9 @@ def read_journal(path: Path) -> tuple[list[Record], int]:
         end = data.find(b"\n", position)
         record = decode(data[position:end]) if end >= 0 else None
         if record is None:
-            if end >= 0 and any(decode(line) is not None for line in data[end + 1 :].split(b"\n")):
+            if data.find(_RECORD, position + 10) >= 0:
                 raise JournalCorrupted(
-                    f"{path.name}: damaged record at byte {position} with intact records after it. "
+                    f"{path.name}: damaged record at byte {position} with another one behind it. "
                     "Keep the file, restore it from a copy, and compare with the venue before trading."
                 )
             break
