@@ -1,0 +1,1 @@
+"""The command line over everything: it starts the platform's processes, runs the main job, and reads what it left."""

@@ -1,0 +1,38 @@
+"""Between the gate's verdict and the move of the alias stands a person, or the policy the owner chose."""
+
+import os
+from typing import Any
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Context, Param
+
+AUTO, PERSON = "auto", "person"
+
+WHY = Param("", type="string", title="Why", description="One sentence for the audit row", minLength=3)
+"""The field of the form; hand it to an `Approval` as a parameter."""
+
+
+def promotion_policy() -> str:
+    """`PROMOTION_POLICY`: `auto` (the embedded demo) or `person`; anything else counts as a person."""
+    return AUTO if os.environ.get("PROMOTION_POLICY") == AUTO else PERSON
+
+
+class Approval(ApprovalOperator):
+    """Ask a person to approve or reject; under the policy `auto` say yes at once, in the policy's name.
+
+    Returns (as XCom): `who` and `why`, the words of the audit row.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(defaults=self.REJECT, **kwargs)
+
+    def execute(self, context: Context) -> dict[str, str]:
+        if promotion_policy() == AUTO:
+            self.log.info("PROMOTION_POLICY=auto: approved by policy")
+            return {"who": "", "why": ""}
+        return dict(super().execute(context))  # parks the task until somebody answers
+
+    def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
+        answer = super().execute_complete(context=context, event=event)  # a rejection skips what follows
+        user = answer.get("responded_by_user") or {}
+        return {"who": user.get("name") or "unknown", "why": (answer.get("params_input") or {}).get("why", "")}
