@@ -1,0 +1,88 @@
+"""The test bench's controls, on a loopback port of their own: clock, speed, pause, statistics, disconnects."""
+
+import time
+from typing import TYPE_CHECKING
+
+import orjson
+from aiohttp import web
+
+from lake.errors import UsageError
+from market.book import FREE, VENUE
+from market.reports import amount
+from market.rest import answer
+
+if TYPE_CHECKING:
+    from market.venue import Venue
+
+
+class Admin:
+    """The handlers, over one venue."""
+
+    def __init__(self, venue: "Venue") -> None:
+        self._venue = venue
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/clock", self._clock),
+            web.get("/stats", self._stats),
+            web.post("/pause", self._pause),
+            web.post("/resume", self._resume),
+            web.post("/speed", self._speed),
+            web.post("/disconnect", self._disconnect),
+        ]
+
+    def _time(self) -> dict[str, object]:
+        clock = self._venue.clock
+        return {
+            "market_time": clock.now(),
+            "matched_time": self._venue.exchange.time,
+            "wall_time": time.time_ns() // 1_000,
+            "speed": clock.speed,
+            "paused": clock.paused,
+        }
+
+    async def _clock(self, request: web.Request) -> web.Response:
+        return answer(self._time())
+
+    async def _pause(self, request: web.Request) -> web.Response:
+        self._venue.pause()
+        return answer(self._time())
+
+    async def _resume(self, request: web.Request) -> web.Response:
+        self._venue.resume()
+        return answer(self._time())
+
+    async def _speed(self, request: web.Request) -> web.Response:
+        """Set the speed; body {"speed": x}."""
+        try:
+            speed = float(orjson.loads(await request.read())["speed"])
+            self._venue.catch_up()
+            self._venue.clock.set_speed(speed)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, UsageError) as error:
+            return answer({"error": f'expected {{"speed": a positive number}}: {error}'}, 400)
+        return answer(self._time())
+
+    async def _disconnect(self, request: web.Request) -> web.Response:
+        """Cut every WebSocket without a goodbye."""
+        clients = list(self._venue.hub.clients)
+        for client in clients:
+            client.cut()
+        return answer({"disconnected": len(clients)})
+
+    async def _stats(self, request: web.Request) -> web.Response:
+        """Counts, and the totals per asset over all owners and fees, which never change."""
+        exchange = self._venue.exchange
+        accounts = exchange.accounts
+        return answer(
+            {
+                **self._time(),
+                "minutes": exchange.candles.minutes,
+                "websockets": len(self._venue.hub.clients),
+                "orders": sum(len(orders) for account in accounts for orders in account.orders),
+                "open_orders": sum(len(account.open) for account in accounts),
+                "fills": sum(len(fills) for account in accounts for fills in account.fills),
+                "totals": dict(zip(exchange.assets, map(amount, exchange.totals()), strict=True)),
+                "fees": {a: amount(exchange.balance(VENUE, c)[FREE]) for c, a in enumerate(exchange.assets)},
+                "least_balance": exchange.least_balance(),
+            }
+        )

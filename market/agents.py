@@ -1,0 +1,117 @@
+"""The order flow of the present: a market maker around the fair price, informed takers and noise takers.
+
+Each step of market time (at most `STEP_SECONDS`) the fair price of `LiveProcess` moves first. Then, per instrument:
+
+1. An informed taker who sees the new fair price takes what the maker's old quotes offer beyond it, half of the time.
+2. The maker withdraws its ladder and quotes again: `LEVELS` prices per side around the fair price, the first half a
+   spread away, each next one a fraction of a spread further, sizes of a few typical trades with lognormal scatter.
+3. Noise takers arrive as a Poisson process, buy or sell with equal chance, and take exponentially distributed sizes
+   within `REACH` half-spreads of the fair price; their expected volume is what the process asks for.
+
+The agents are ordinary owners in the book: they pay with their own balances, and they trade with whoever rests there.
+They write commands; `market.book.execute` carries them out.
+"""
+
+import math
+
+import numpy as np
+from numba import njit
+
+from lake.instruments import INSTRUMENTS
+from market.book import (
+    BUY,
+    DO_FIELDS,
+    DO_INSTRUMENT,
+    DO_KIND,
+    DO_LOTS,
+    DO_OWNER,
+    DO_PRICE,
+    DO_SIDE,
+    QUOTE_LEVEL,
+    SELL,
+    TAKE,
+    WITHDRAW,
+    Integers,
+)
+from market.scenario import INSTRUMENT_PROCESSES, Floats, Flow, History, LiveProcess
+
+MAKER, TAKER = 1, 2
+"""Owner numbers in the book."""
+STEP_SECONDS = 1.0
+LEVELS = 12
+"""Price levels the maker quotes per side."""
+LEVEL_GAP = 0.5
+"""Distance of two levels, in spreads."""
+LEVEL_TRADES = 3.0
+"""Typical size of a level, in typical trades."""
+SIZE_SCATTER = 0.4
+"""Deviation of the logarithm of a level's size."""
+REACH = 12.0
+"""How far a noise taker goes, in half-spreads from the fair price."""
+MOST_TAKERS = 200
+"""Noise takers per instrument and step at most; beyond, each takes more."""
+
+
+class Agents:
+    """Turn the process's flow into commands for the book, with randomness of their own."""
+
+    def __init__(self, history: History, scales: Integers) -> None:
+        self._process = LiveProcess(history.state)
+        self._rng = np.random.Generator(np.random.PCG64([history.state.scenario.seed, 1]))
+        rows = [(INSTRUMENTS[name], INSTRUMENT_PROCESSES[name]) for name in history.instruments]
+        self._ticks = np.array([float(1 / instrument.price_tick) for instrument, _ in rows])
+        self._lots = np.array([float(1 / instrument.quantity_step) for instrument, _ in rows])
+        self._trade_lots = np.array([row.trade_quantity for _, row in rows]) * self._lots
+        self._half_spread = np.array([row.spread_bps for _, row in rows]) * 0.5e-4
+        self.commands = np.zeros((len(rows) * (2 + 2 * LEVELS + MOST_TAKERS), DO_FIELDS), np.int64)
+
+    def act(self, seconds: float) -> int:
+        """Let market time pass and write what the agents now want; returns how many commands there are."""
+        flow: Flow = self._process.step(seconds)
+        fair = np.exp(flow.log_price) * self._ticks
+        wanted = flow.volume_per_second * self._lots * seconds
+        return int(_decide(self._rng, self.commands, fair, self._half_spread, wanted, self._trade_lots))
+
+    @property
+    def fair_prices(self) -> Floats:
+        """In quote, [instruments]: for tests."""
+        return np.exp(self._process.state.values[0])
+
+
+@njit(cache=True, nogil=True)
+def _command(out, k, i, kind, owner, side, price, lots):  # type: ignore[no-untyped-def]
+    row = out[k]
+    row[DO_INSTRUMENT], row[DO_KIND], row[DO_OWNER], row[DO_SIDE] = i, kind, owner, side
+    row[DO_PRICE], row[DO_LOTS] = max(1, price), max(1, lots)
+    return k + 1
+
+
+@njit(cache=True, nogil=True)
+def _decide(rng, out, fair, half_spread, wanted, trade_lots):  # type: ignore[no-untyped-def]
+    k = 0
+    for i in range(len(fair)):
+        middle, half, size = fair[i], max(0.5, fair[i] * half_spread[i]), trade_lots[i]
+        if rng.random() < 0.5:  # buys what is offered below the new fair price and sells what is bid above it
+            price = math.floor(middle - 0.25 * half)
+            k = _command(out, k, i, TAKE, TAKER, BUY, price, int(rng.exponential(size)))
+            price = math.ceil(middle + 0.25 * half)
+            k = _command(out, k, i, TAKE, TAKER, SELL, price, int(rng.exponential(size)))
+        k = _command(out, k, i, WITHDRAW, MAKER, BUY, 0, 0)
+        bid = math.floor(middle - half + 0.5)
+        ask = max(math.floor(middle + half + 0.5), bid + 1)
+        gap = max(1.0, 2.0 * half * LEVEL_GAP)
+        for level in range(LEVELS):
+            offset = int(level * gap + (0.3 * gap * rng.random() if level else 0.0))
+            lots = LEVEL_TRADES * size * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
+            k = _command(out, k, i, QUOTE_LEVEL, MAKER, BUY, bid - offset, int(lots))
+            lots = LEVEL_TRADES * size * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
+            k = _command(out, k, i, QUOTE_LEVEL, MAKER, SELL, ask + offset, int(lots))
+        takers = min(rng.poisson(wanted[i] / size), MOST_TAKERS)
+        mean = max(size, wanted[i] / MOST_TAKERS)
+        for _ in range(takers):
+            lots = int(rng.exponential(mean)) + 1
+            if rng.random() < 0.5:
+                k = _command(out, k, i, TAKE, TAKER, BUY, int(middle + REACH * half), lots)
+            else:
+                k = _command(out, k, i, TAKE, TAKER, SELL, math.ceil(middle - REACH * half), lots)
+    return k

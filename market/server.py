@@ -1,0 +1,144 @@
+"""The embedded exchange: a Binance-compatible spot venue on loopback, for tests, the demo and paper trading.
+
+    python -m market.server [--port N] [--admin-port N] [--seed N] [--speed X] [--agents none|default] [--accounts N]
+                            [--structure 0|1] [--days N] [--fee-bps X] [--quote-balance X]
+
+Prints one JSON line when ready and runs until SIGTERM or SIGINT. Every timestamp inside a payload is market time;
+`/api/v3/time` and request signing are wall time. docs/market.md tells what is served and where it differs from Binance.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import signal
+import sys
+from decimal import Decimal, InvalidOperation
+from typing import NoReturn
+
+import orjson
+from aiohttp import web
+
+from lake.errors import BitacoraError, Misconfigured, UsageError
+from market.admin import Admin
+from market.rest import Rest, refusals
+from market.scenario import Scenario
+from market.venue import Venue, build_venue
+from market.websockets import WebSockets
+
+HOST = "127.0.0.1"
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}. See python -m market.server --help.")
+
+
+def _parse(arguments: list[str] | None) -> argparse.Namespace:
+    parser = _Parser(prog="python -m market.server", description="The embedded exchange, on loopback.")
+    parser.add_argument("--port", type=int, default=0, help="REST and WebSocket; 0 takes a free one")
+    parser.add_argument("--admin-port", type=int, default=0, help="pause, speed, statistics; 0 takes a free one")
+    parser.add_argument("--seed", type=int, default=1, help="fixes history, agents and test keys")
+    parser.add_argument("--speed", type=float, default=1.0, help="market seconds per wall second")
+    parser.add_argument("--agents", choices=("none", "default"), default="default", help="none leaves the books empty")
+    parser.add_argument("--accounts", type=int, default=1, help="test accounts, keys printed on the ready line")
+    parser.add_argument("--structure", type=int, choices=(0, 1), default=1, help="0 removes the learnable structure")
+    parser.add_argument("--days", type=int, default=180, help="days of one-minute history")
+    parser.add_argument("--fee-bps", type=_decimal, default=Decimal(5), help="fee of clients, in the asset received")
+    parser.add_argument("--quote-balance", type=_decimal, default=Decimal(100_000), help="USDT per account")
+    return parser.parse_args(arguments)
+
+
+def _decimal(text: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number") from None
+    if not value.is_finite() or not 0 <= value <= 10**9:
+        raise argparse.ArgumentTypeError(f"{text} is not between 0 and 10^9")
+    return value
+
+
+async def _listen(runner: web.AppRunner, port: int) -> int:
+    """Serve on a loopback port; returns the port.
+
+    Raises:
+        Misconfigured: the port is taken or may not be used.
+    """
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, HOST, port, backlog=512).start()
+    except OSError as error:
+        raise Misconfigured(f"port {port}: {error.strerror}. Stop what holds it, or use --port 0.") from None
+    return int(runner.addresses[0][1])
+
+
+def _application(routes: list[web.RouteDef]) -> web.AppRunner:
+    app = web.Application(middlewares=[refusals])
+    app.add_routes(routes)
+    return web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
+
+
+async def serve(venue: Venue, port: int, admin_port: int) -> None:
+    """Serve until SIGTERM or SIGINT; then close every connection and both ports."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    public = _application(Rest(venue).routes() + WebSockets(venue).routes())
+    admin = _application(Admin(venue).routes())
+    try:
+        port, admin_port = await _listen(public, port), await _listen(admin, admin_port)
+        venue.resume()
+        running = asyncio.create_task(venue.run())
+        _announce(venue, port, admin_port)
+        stop = asyncio.create_task(stopped.wait())
+        await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if running.done():
+            stop.cancel()
+            running.result()
+        running.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await running
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0.5):
+                await asyncio.gather(*(client.close() for client in list(venue.hub.clients)), return_exceptions=True)
+    finally:
+        for client in list(venue.hub.clients):
+            client.cut()
+        await public.cleanup()
+        await admin.cleanup()
+
+
+def _announce(venue: Venue, port: int, admin_port: int) -> None:
+    accounts = [{"api_key": a.api_key, "api_secret": a.api_secret} for a in venue.exchange.accounts]
+    ready = {
+        "ready": True,
+        "rest": f"http://{HOST}:{port}",
+        "ws": f"ws://{HOST}:{port}",
+        "admin": f"http://{HOST}:{admin_port}",
+        "market_time": venue.exchange.time,
+        "accounts": accounts,
+    }
+    print(orjson.dumps(ready).decode(), flush=True)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the exchange; returns the exit code."""
+    try:
+        options = _parse(arguments)
+        if not 0 <= options.accounts <= 1000:
+            raise UsageError(f"--accounts: expected 0 to 1000, found {options.accounts}.")
+        scenario = Scenario(options.seed, days=options.days, structure=options.structure)
+        venue = build_venue(
+            scenario, options.speed, options.agents == "default", options.accounts, options.fee_bps,
+            options.quote_balance,
+        )  # fmt: skip
+        asyncio.run(serve(venue, options.port, options.admin_port))
+    except BitacoraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

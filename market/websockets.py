@@ -1,0 +1,178 @@
+"""The WebSocket endpoints: market streams (`/ws`, `/stream`) and the WebSocket API (`/ws-api/v3`) for user data."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from aiohttp import WSMsgType, web
+
+from market.errors import Refused, missing
+from market.orders import Account
+from market.rest import wall_ms
+from market.signing import account_of, check_message
+from market.streams import MOST_STREAMS, PING_SECONDS, Client
+
+if TYPE_CHECKING:
+    from market.venue import Venue
+
+Message = dict[str, Any]
+
+
+class WebSockets:
+    """The handlers, over one venue."""
+
+    def __init__(self, venue: "Venue") -> None:
+        self._venue, self._hub = venue, venue.hub
+
+    def routes(self) -> list[web.RouteDef]:
+        return [
+            web.get("/ws", self._raw),
+            web.get("/ws/{streams:.*}", self._raw),
+            web.get("/stream", self._combined),
+            web.get("/ws-api/v3", self._api),
+        ]
+
+    async def _raw(self, request: web.Request) -> web.WebSocketResponse:
+        """Bare events. A number instead of stream names is ccxt's way to open several connections."""
+        path = request.match_info.get("streams", "").strip("/")
+        names = [] if not path or path.isdigit() else path.split("/")
+        return await self._market(request, names, combined=False)
+
+    async def _combined(self, request: web.Request) -> web.WebSocketResponse:
+        """Events wrapped with the name of their stream."""
+        names = [name for name in request.query.get("streams", "").split("/") if name]
+        return await self._market(request, names, combined=True)
+
+    async def _market(self, request: web.Request, names: list[str], combined: bool) -> web.WebSocketResponse:
+        unknown = [name for name in names if not self._hub.known(name)]
+        if unknown:
+            raise web.HTTPBadRequest(text=f"unknown stream {unknown[0]}")
+
+        def serve(client: Client, message: Message) -> Message:
+            return self._market_answer(client, message)
+
+        return await self._converse(request, combined, names, serve)
+
+    async def _api(self, request: web.Request) -> web.WebSocketResponse:
+        session = ApiSession(self._venue)
+        return await self._converse(request, False, [], session.serve)
+
+    async def _converse(
+        self, request: web.Request, combined: bool, names: list[str], serve: Callable[[Client, Message], Message]
+    ) -> web.WebSocketResponse:
+        """Hold a connection: answer its requests until it closes."""
+        socket = web.WebSocketResponse(heartbeat=PING_SECONDS, compress=False, max_msg_size=1 << 20)
+        await socket.prepare(request)
+        client = Client(socket, request, combined)
+        self._hub.clients.add(client)
+        self._hub.subscribe(client, names)
+        try:
+            async for frame in socket:
+                if frame.type is WSMsgType.TEXT:
+                    client.send(orjson.dumps(_served(client, frame.data, serve)).decode())
+        finally:
+            self._hub.forget(client)
+        return socket
+
+    def _market_answer(self, client: Client, message: Message) -> Message:
+        method, streams = message.get("method"), message.get("params") or []
+        if method == "LIST_SUBSCRIPTIONS":
+            return {"result": sorted(client.streams), "id": message.get("id")}
+        if not isinstance(streams, list) or not all(isinstance(s, str) and self._hub.known(s) for s in streams):
+            raise Refused(2, f"Invalid request: unknown stream in {streams!r:.200}")
+        if method == "SUBSCRIBE":
+            if len(client.streams | set(streams)) > MOST_STREAMS:
+                raise Refused(2, f"Invalid request: more than {MOST_STREAMS} streams")
+            self._hub.subscribe(client, streams)
+        elif method == "UNSUBSCRIBE":
+            self._hub.unsubscribe(client, streams)
+        else:
+            raise Refused(2, f"Invalid request: unknown method {method!r:.50}")
+        return {"result": None, "id": message.get("id")}
+
+
+def _served(client: Client, text: str, serve: Callable[[Client, Message], Message]) -> Message:
+    """Answer one request, or say what is wrong with it."""
+    try:
+        message = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        return {"error": {"code": 3, "msg": f"Invalid JSON: {error}"}, "id": None}
+    if not isinstance(message, dict):
+        return {"error": {"code": 3, "msg": "Invalid JSON: expected an object"}, "id": None}
+    try:
+        return serve(client, message)
+    except Refused as error:
+        problem = {"error": {"code": error.code, "msg": error.message}, "id": message.get("id")}
+        return problem if error.code > 0 else {"status": error.status, **problem}
+
+
+class ApiSession:
+    """One connection to the WebSocket API: logon and user-data subscriptions.
+
+    Unlike the real venue, `session.logon` also takes an HMAC signature, since test accounts have no other key.
+    """
+
+    def __init__(self, venue: "Venue") -> None:
+        self._venue = venue
+        self._account: Account | None = None
+        self._subscriptions = 0
+        self._owners: dict[int, int] = {}
+
+    def serve(self, client: Client, message: Message) -> Message:
+        method, parameters = message.get("method"), message.get("params") or {}
+        if not isinstance(parameters, dict):
+            raise Refused(-1100, "Illegal characters found in a parameter.")
+        result: object
+        match method:
+            case "ping":
+                result = {}
+            case "time":
+                result = {"serverTime": wall_ms()}
+            case "session.logon":
+                self._account = self._verified(parameters)
+                result = self._status()
+            case "session.status":
+                result = self._status()
+            case "session.logout":
+                self._account = None
+                result = self._status()
+            case "userDataStream.subscribe":
+                result = self._subscribe(client, self._logged_on())
+            case "userDataStream.subscribe.signature":
+                result = self._subscribe(client, self._verified(parameters))
+            case "userDataStream.unsubscribe":
+                result = self._unsubscribe(client, parameters.get("subscriptionId"))
+            case _:
+                raise Refused(-1000, f"Unknown method {method!r:.50}.")
+        return {"id": message.get("id"), "status": 200, "result": result}
+
+    def _verified(self, parameters: Message) -> Account:
+        if not parameters.get("apiKey"):
+            raise missing("apiKey")
+        account = account_of(self._venue.accounts, str(parameters["apiKey"]))
+        check_message(account, parameters, wall_ms())
+        return account
+
+    def _logged_on(self) -> Account:
+        if self._account is None:
+            raise Refused(-1102, "The session is not authenticated: send session.logon first.")
+        return self._account
+
+    def _status(self) -> Message:
+        return {"apiKey": self._account and self._account.api_key, "serverTime": wall_ms()}
+
+    def _subscribe(self, client: Client, account: Account) -> Message:
+        if account.owner in self._owners.values():
+            raise Refused(-2035, "Subscription already active.")
+        number, self._subscriptions = self._subscriptions, self._subscriptions + 1
+        self._owners[number] = account.owner
+        self._venue.hub.subscribe_user(client, account.owner, number)
+        return {"subscriptionId": number}
+
+    def _unsubscribe(self, client: Client, number: object) -> Message:
+        if number is not None and number not in self._owners:
+            raise Refused(-2036, "Unknown subscription.")
+        whole = number if isinstance(number, int) else None
+        self._venue.hub.unsubscribe_user(client, whole)
+        self._owners = {} if whole is None else {n: o for n, o in self._owners.items() if n != whole}
+        return {}
