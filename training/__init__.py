@@ -1,0 +1,1 @@
+"""Labels, splits, datasets, models (a file each), evaluation, gate, promotion. Nothing else imports mlflow."""

@@ -1,0 +1,87 @@
+"""The panel a run trains on, read from the lake at recorded versions.
+
+Each bar asks for a decision at its close plus the publication delay. The features joined to it are those *available*
+by then (point-in-time join on `available_time`) and made from that very bar; a row that was corrected later was not
+available in time and leaves a gap. Prices for labels and fills are the silver bars' opens.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import polars as pl
+
+from feature_store.offline import point_in_time_join
+from feature_store.service import FeatureService
+from lake.errors import ContractViolated, NothingStored
+from lake.intervals import Interval, timeframe_us
+from lake.storage import Lake
+from lake.tables.bars import BARS_5M, PUBLICATION_DELAY
+from lake.tables.features import FEATURES_5M
+from training.labels import Floats
+from training.panel import Ints, Panel
+from training.panels import lay_out
+
+_DELAY = pl.duration(microseconds=PUBLICATION_DELAY)
+
+
+def load_panel(
+    lake: Lake, service: FeatureService, instruments: Sequence[str], interval: Interval | None = None,
+    versions: dict[str, int] | None = None,
+) -> Panel:  # fmt: skip
+    """Read bars and features of the instruments.
+
+    Args:
+        lake: where.
+        service: features must have been computed by exactly this one.
+        instruments: ids; each must have bars.
+        interval: on open_time; everything by default.
+        versions: table name → Delta version, to read again what an earlier run read; the newest by default.
+
+    Raises:
+        NothingStored: a table is missing or an instrument has no bars in the interval.
+        ContractViolated: features of another service, or computed twice for a bar.
+    """
+    at = {table.name: (versions or {}).get(table.name, lake.version(table)) for table in (BARS_5M, FEATURES_5M)}
+    wanted = pl.col("instrument").is_in(list(instruments))
+    bars = (
+        lake.scan(BARS_5M, interval, at[BARS_5M.name])
+        .filter(wanted)
+        .select("instrument", "open_time", "open", decision_time=pl.col("event_time") + _DELAY)
+        .collect()
+    )
+    features = (
+        lake.scan(FEATURES_5M, interval, at[FEATURES_5M.name])
+        .filter(wanted)
+        .select("instrument", "event_time", "available_time", "service_hash", *service.feature_names)
+        .collect()
+    )
+    _check(service, instruments, bars, features)
+    # younger than a bar at the decision: made from that very bar
+    lookback = timeframe_us(service.timeframe) - 1
+    joined = point_in_time_join(bars, features.drop("service_hash"), service.feature_names, lookback)
+    rows = {name: _rows(joined, name, service.feature_names) for name in instruments}
+    return lay_out(rows, service.feature_names, service.timeframe, service.name, service.content_hash, at)
+
+
+def _rows(joined: pl.DataFrame, instrument: str, columns: tuple[str, ...]) -> tuple[Ints, Floats, Floats]:
+    """open_times [n], features [n, k], opens [n] of one instrument, in time order."""
+    part = joined.filter(pl.col("instrument") == instrument).sort("open_time")
+    times = part["open_time"].dt.epoch("us").to_numpy().astype(np.int64)
+    block = part.select(pl.col(columns).fill_null(np.nan)).to_numpy().astype(np.float64)
+    return times, np.ascontiguousarray(block), part["open"].to_numpy().astype(np.float64)
+
+
+def _check(service: FeatureService, instruments: Sequence[str], bars: pl.DataFrame, features: pl.DataFrame) -> None:
+    missing = sorted(set(instruments) - set(bars["instrument"].unique()))
+    if missing:
+        raise NothingStored(
+            f"{BARS_5M.name} holds no bars of {', '.join(missing)} in the interval. Ingest and build them, or name "
+            "other --instruments."
+        )
+    hashes = set(features["service_hash"].unique()) - {service.content_hash}
+    if hashes or features.is_empty():
+        found = ", ".join(sorted(hashes)) or "no rows"
+        raise ContractViolated(
+            f"{FEATURES_5M.name}: expected features of service {service.name} {service.content_hash}, found {found}. "
+            "Run jobs.build_features over the interval again."
+        )
