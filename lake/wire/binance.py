@@ -3,12 +3,14 @@
 Prices and quantities stay the venue's decimal text until a caller chooses float64 (features) or Decimal (money).
 """
 
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import urlsplit
 
 import orjson
 
-from lake.errors import BadInput
+from lake.errors import BadInput, Misconfigured
 from lake.intervals import MILLISECOND
 
 KLINE_PAGE = 1000
@@ -81,3 +83,95 @@ def kline_from_payload(stream: str, payload: str) -> Kline:
     if stream.startswith("ws:kline_"):
         return kline_from_frame(value)
     raise BadInput(f"no parser for stream {stream!r}: expected rest:klines_* or ws:kline_*")
+
+
+def redirect_ccxt(rest: str, ws: str, client_class: type | None = None) -> dict[str, Any]:
+    """Configuration that points a ccxt Binance client at another host, and at nothing else.
+
+    Every address ccxt knows (spot, sapi, fapi, dapi, eapi, papi, streams, WebSocket API, test and demo nets, even the
+    links of its documentation) keeps its path and gets the new host. Markets are spot alone, since anything else, and
+    currencies or margin pairs, would make `load_markets` send signed requests to addresses that do not exist there.
+
+    Args:
+        rest: e.g. http://127.0.0.1:8080, without a trailing slash.
+        ws: e.g. ws://127.0.0.1:8080.
+        client_class: whose addresses to replace; by default ccxt.pro's, which include the plain client's.
+    """
+    if client_class is None:
+        import ccxt.pro
+
+        client_class = ccxt.pro.binance
+    described = client_class().describe()["urls"]
+    config = {
+        "urls": _moved(described, rest.rstrip("/"), ws.rstrip("/")),
+        "options": {
+            "defaultType": "spot",
+            "fetchMarkets": {"types": ["spot"]},
+            "fetchCurrencies": False,
+            "fetchMargins": False,
+        },
+        "has": {"fetchCurrencies": False},
+    }
+    refuse_foreign_urls(config["urls"], rest, ws)
+    return config
+
+
+def refuse_foreign_urls(urls: Mapping[str, Any], rest: str, ws: str) -> None:
+    """Refuse a client that knows any address but ours.
+
+    Raises:
+        Misconfigured: names the first foreign address.
+    """
+    ours = (urlsplit(rest)[:2], urlsplit(ws)[:2])
+    for path, address in _addresses(urls):
+        if urlsplit(address)[:2] not in ours:
+            raise Misconfigured(f"ccxt would reach {address} as urls.{path}: expected only {rest} and {ws}.")
+
+
+def ccxt_client(rest: str, ws: str = "", api_key: str = "", secret: str = "", **config: Any) -> Any:
+    """A blocking `ccxt.binance`. Empty `rest` leaves the real venue's addresses as ccxt ships them.
+
+    ccxt's own retries stay off: a resent order could be placed twice.
+    """
+    import ccxt
+
+    return _client(ccxt.binance, rest, ws, api_key, secret, config)
+
+
+def ccxt_pro_client(rest: str, ws: str = "", api_key: str = "", secret: str = "", **config: Any) -> Any:
+    """An asynchronous `ccxt.pro.binance` with streams; else as `ccxt_client`. The caller awaits its `close()`."""
+    import ccxt.pro
+
+    return _client(ccxt.pro.binance, rest, ws, api_key, secret, config)
+
+
+def _client(client_class: Any, rest: str, ws: str, api_key: str, secret: str, config: dict[str, Any]) -> Any:
+    keys = {"apiKey": api_key, "secret": secret, "enableRateLimit": True}
+    if not rest:
+        return client_class({**keys, **config})
+    ws = ws or "ws" + rest.removeprefix("http")
+    client = client_class({**redirect_ccxt(rest, ws, client_class), **keys, **config})
+    refuse_foreign_urls(client.urls, rest, ws)
+    return client
+
+
+def _moved(value: Any, rest: str, ws: str) -> Any:
+    if isinstance(value, Mapping):
+        return {name: _moved(inner, rest, ws) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [_moved(inner, rest, ws) for inner in value]
+    if not isinstance(value, str) or "://" not in value:
+        return value
+    parts = urlsplit(value)
+    return (ws if parts.scheme.startswith("ws") else rest) + parts.path
+
+
+def _addresses(value: Any, path: str = "") -> Iterator[tuple[str, str]]:
+    if isinstance(value, Mapping):
+        for name, inner in value.items():
+            yield from _addresses(inner, f"{path}.{name}" if path else str(name))
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from _addresses(inner, f"{path}.{number}")
+    elif isinstance(value, str) and "://" in value:
+        yield path, value
