@@ -1,12 +1,14 @@
-"""The order flow of the present: a market maker around the fair price, informed takers and noise takers.
+"""The order flow of the present: a market maker around the fair price, and takers of three kinds.
 
 Each step of market time (at most `STEP_SECONDS`) the fair price of `LiveProcess` moves first. Then, per instrument:
 
-1. An informed taker who sees the new fair price takes what the maker's old quotes offer beyond it, half of the time.
+1. An informed taker who sees the new fair price takes what the maker's old quotes offer beyond it.
 2. The maker withdraws its ladder and quotes again: `LEVELS` prices per side around the fair price, the first half a
    spread away, each next one a fraction of a spread further, sizes of a few typical trades with lognormal scatter.
-3. Noise takers arrive as a Poisson process, buy or sell with equal chance, and take exponentially distributed sizes
-   within `REACH` half-spreads of the fair price; their expected volume is what the process asks for.
+3. A breakout taker follows whenever the fair price leaves the range it had since the minute began: stop orders lie
+   there. Without it the extremes of a minute would mostly pass untraded, and live ranges be narrower than history's.
+4. Noise takers arrive as a Poisson process, buy or sell with equal chance, and take exponentially distributed sizes
+   within `REACH` half-spreads of the fair price. They make the volume that the process asks for and 1 and 3 do not.
 
 The agents are ordinary owners in the book: they pay with their own balances, and they trade with whoever rests there.
 They write commands; `market.book.execute` carries them out.
@@ -18,6 +20,7 @@ import numpy as np
 from numba import njit
 
 from lake.instruments import INSTRUMENTS
+from lake.intervals import MINUTE
 from market.book import (
     BUY,
     DO_FIELDS,
@@ -37,7 +40,7 @@ from market.scenario import INSTRUMENT_PROCESSES, Floats, Flow, History, LivePro
 
 MAKER, TAKER = 1, 2
 """Owner numbers in the book."""
-STEP_SECONDS = 1.0
+STEP_SECONDS = 0.5
 LEVELS = 12
 """Price levels the maker quotes per side."""
 LEVEL_GAP = 0.5
@@ -46,6 +49,14 @@ LEVEL_TRADES = 3.0
 """Typical size of a level, in typical trades."""
 SIZE_SCATTER = 0.4
 """Deviation of the logarithm of a level's size."""
+INFORMED_TRADES, BREAKOUT_TRADES = 0.4, 0.25
+"""Typical sizes of an informed and of a breakout taker's order, in typical trades."""
+NOISE_SHARE = 0.5
+"""Share of the wanted volume that noise takers trade; measured so that all kinds together trade what is wanted."""
+NOISE_TRADES = 1.25
+"""Typical size of a noise taker's order, in typical trades."""
+MOOD = 0.45
+"""Deviation of the logarithm of the noise from minute to minute: the scatter of the history's volumes."""
 REACH = 12.0
 """How far a noise taker goes, in half-spreads from the fair price."""
 MOST_TAKERS = 200
@@ -63,14 +74,24 @@ class Agents:
         self._lots = np.array([float(1 / instrument.quantity_step) for instrument, _ in rows])
         self._trade_lots = np.array([row.trade_quantity for _, row in rows]) * self._lots
         self._half_spread = np.array([row.spread_bps for _, row in rows]) * 0.5e-4
-        self.commands = np.zeros((len(rows) * (2 + 2 * LEVELS + MOST_TAKERS), DO_FIELDS), np.int64)
+        self._range = np.zeros((2, len(rows)))
+        self._mood = np.ones(len(rows))
+        self._minute = -1
+        self.commands = np.zeros((len(rows) * (4 + 2 * LEVELS + MOST_TAKERS), DO_FIELDS), np.int64)
 
-    def act(self, seconds: float) -> int:
-        """Let market time pass and write what the agents now want; returns how many commands there are."""
+    def act(self, seconds: float, time_us: int) -> int:
+        """Let market time pass until `time_us` and write what the agents now want; returns how many commands.
+
+        A step must not reach beyond the end of its minute.
+        """
         flow: Flow = self._process.step(seconds)
+        minute = (time_us - 1) // MINUTE
+        if minute != self._minute:
+            self._range[0], self._range[1], self._minute = np.inf, 0.0, minute
+            self._mood = np.exp(MOOD * self._rng.standard_normal(len(self._mood)) - 0.5 * MOOD**2)
         fair = np.exp(flow.log_price) * self._ticks
-        wanted = flow.volume_per_second * self._lots * seconds
-        return int(_decide(self._rng, self.commands, fair, self._half_spread, wanted, self._trade_lots))
+        noise = NOISE_SHARE * self._mood * flow.volume_per_second * self._lots * seconds
+        return int(_decide(self._rng, self.commands, fair, self._half_spread, noise, self._trade_lots, self._range))
 
     @property
     def fair_prices(self) -> Floats:
@@ -87,15 +108,14 @@ def _command(out, k, i, kind, owner, side, price, lots):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def _decide(rng, out, fair, half_spread, wanted, trade_lots):  # type: ignore[no-untyped-def]
+def _decide(rng, out, fair, half_spread, noise, trade_lots, ranges):  # type: ignore[no-untyped-def]
     k = 0
     for i in range(len(fair)):
         middle, half, size = fair[i], max(0.5, fair[i] * half_spread[i]), trade_lots[i]
-        if rng.random() < 0.5:  # buys what is offered below the new fair price and sells what is bid above it
-            price = math.floor(middle - 0.25 * half)
-            k = _command(out, k, i, TAKE, TAKER, BUY, price, int(rng.exponential(size)))
-            price = math.ceil(middle + 0.25 * half)
-            k = _command(out, k, i, TAKE, TAKER, SELL, price, int(rng.exponential(size)))
+        price = math.floor(middle - 0.25 * half)  # buys what is offered below the new fair price
+        k = _command(out, k, i, TAKE, TAKER, BUY, price, int(rng.exponential(INFORMED_TRADES * size)))
+        price = math.ceil(middle + 0.25 * half)  # and sells what is bid above it
+        k = _command(out, k, i, TAKE, TAKER, SELL, price, int(rng.exponential(INFORMED_TRADES * size)))
         k = _command(out, k, i, WITHDRAW, MAKER, BUY, 0, 0)
         bid = math.floor(middle - half + 0.5)
         ask = max(math.floor(middle + half + 0.5), bid + 1)
@@ -106,12 +126,19 @@ def _decide(rng, out, fair, half_spread, wanted, trade_lots):  # type: ignore[no
             k = _command(out, k, i, QUOTE_LEVEL, MAKER, BUY, bid - offset, int(lots))
             lots = LEVEL_TRADES * size * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
             k = _command(out, k, i, QUOTE_LEVEL, MAKER, SELL, ask + offset, int(lots))
-        takers = min(rng.poisson(wanted[i] / size), MOST_TAKERS)
-        mean = max(size, wanted[i] / MOST_TAKERS)
+        highest, lowest = int(middle + REACH * half), math.ceil(middle - REACH * half)
+        if middle < ranges[0, i]:
+            ranges[0, i] = middle
+            k = _command(out, k, i, TAKE, TAKER, SELL, lowest, int(rng.exponential(BREAKOUT_TRADES * size)))
+        if middle > ranges[1, i]:
+            ranges[1, i] = middle
+            k = _command(out, k, i, TAKE, TAKER, BUY, highest, int(rng.exponential(BREAKOUT_TRADES * size)))
+        mean = max(NOISE_TRADES * size, noise[i] / MOST_TAKERS)
+        takers = min(rng.poisson(noise[i] / mean), MOST_TAKERS)
         for _ in range(takers):
             lots = int(rng.exponential(mean)) + 1
             if rng.random() < 0.5:
-                k = _command(out, k, i, TAKE, TAKER, BUY, int(middle + REACH * half), lots)
+                k = _command(out, k, i, TAKE, TAKER, BUY, highest, lots)
             else:
-                k = _command(out, k, i, TAKE, TAKER, SELL, math.ceil(middle - REACH * half), lots)
+                k = _command(out, k, i, TAKE, TAKER, SELL, lowest, lots)
     return k

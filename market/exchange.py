@@ -106,7 +106,7 @@ class Exchange:
             until = min(to_time, close)
             if self._agents is not None:
                 until = min(until, self.time + int(STEP_SECONDS * SECOND))
-                count = self._agents.act((until - self.time) / SECOND)
+                count = self._agents.act((until - self.time) / SECOND, until)
                 self._book = books.with_room(self._book, count)
                 books.execute(self._book, self._agents.commands, count, until - 1)
             self.time = until
