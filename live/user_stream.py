@@ -7,6 +7,7 @@ Events are a faster way to learn what REST answers too. While the stream is down
 import asyncio
 import logging
 import random
+import time
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -18,6 +19,8 @@ from live.venue import Credentials
 
 log = logging.getLogger("live.user_stream")
 _FIRST_DELAY, _MAX_DELAY = 0.2, 10.0
+STEADY_SECONDS = 60.0
+"""A connection that held for this long starts the back-off anew."""
 
 
 class UserStream:
@@ -40,8 +43,10 @@ class UserStream:
                     await self._subscribe(socket)
                     await self._on_connect()
                     self._on_state(True)
-                    delay = _FIRST_DELAY
+                    connected = time.monotonic()
                     await self._read(socket)
+                    if time.monotonic() - connected > STEADY_SECONDS:
+                        delay = _FIRST_DELAY
                     log.warning("user stream closed by the venue (%s)", socket.close_code)
             except (aiohttp.ClientError, OSError, TimeoutError, TypeError, ValueError, VenueUnavailable) as error:
                 log.warning("user stream: %s", type(error).__name__)

@@ -132,5 +132,5 @@ def test_whatever_arrives_in_whatever_order_replay_gives_the_same_books(
     again = open_account(folder)
     again.journal.close()
     assert vars(again.ledger) == vars(account.ledger)
-    fills = [f for f in again.ledger.fills.values()]
+    fills = list(again.ledger.fills.values())
     assert again.ledger.positions.get(BTC, Decimal(0)) == sum((f.quantity - f.fee for f in fills), Decimal(0))

@@ -1,0 +1,143 @@
+"""The market feed: one WebSocket of raw kline events for all instruments, and REST for what it did not carry.
+
+The reader keeps the market clock and hands on closed bars, and the first event of each instrument after a connect,
+which says where history must reach. Bars still open are only looked at.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Protocol
+
+import aiohttp
+import orjson
+
+from lake.errors import BadInput
+from lake.instruments import Instrument
+from lake.intervals import MILLISECOND
+from lake.wire.binance import KLINE_PAGE, Kline, kline_from_frame
+from live.bars import REST_STREAM, ClosedBar, closed_bar
+from live.clock import MarketClock
+
+log = logging.getLogger("live.feed")
+_FIRST_DELAY, _MAX_DELAY = 0.2, 10.0
+SILENCE_SECONDS = 15.0
+"""Without any event for this long the socket counts as mute and is replaced; open bars come every second or two."""
+STEADY_SECONDS = 60.0
+"""A connection that held for this long starts the back-off anew: a storm stays below 60 connects in 5 minutes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One kline event: the text as it came, `market_time` its E, `received` the monotonic clock."""
+
+    instrument: str
+    text: str
+    kline: Kline
+    market_time: int
+    received: float
+
+
+class Reader(Protocol):
+    """What backfilling needs of a venue."""
+
+    async def read(self, path: str, parameters: dict[str, str], signed: bool = True) -> list[list[object]]: ...
+
+
+class Feed:
+    """Reads events into `frames` until cancelled; `prices` and `last_event` serve metrics."""
+
+    def __init__(
+        self, session: aiohttp.ClientSession, ws_url: str, traded: dict[str, Instrument], clock: MarketClock
+    ) -> None:
+        self._session, self._url, self._clock = session, ws_url.rstrip("/") + "/ws", clock
+        self._by_symbol = {i.venue_symbol: i.id for i in traded.values()}
+        self.frames: asyncio.Queue[Frame] = asyncio.Queue()
+        self.prices: dict[str, Decimal] = {}
+        self.last_event: dict[str, float] = {}
+        self.connects = 0
+
+    async def run(self) -> None:
+        """Connect, subscribe, read; for ever, with jittered back-off."""
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                async with self._session.ws_connect(self._url, heartbeat=20, max_msg_size=1 << 20) as socket:
+                    await socket.send_str(orjson.dumps(self._subscription()).decode())
+                    self.connects += 1
+                    connected = time.monotonic()
+                    await self._read(socket)
+                    if time.monotonic() - connected > STEADY_SECONDS:
+                        delay = _FIRST_DELAY
+                    log.warning("market feed closed by the venue (%s)", socket.close_code)
+            except TimeoutError:
+                log.warning("market feed silent for %.0f s: connecting again", SILENCE_SECONDS)
+            except (aiohttp.ClientError, OSError) as error:
+                log.warning("market feed: %s", type(error).__name__)
+            await asyncio.sleep(delay * (1 + random.random()))
+            delay = min(delay * 2, _MAX_DELAY)
+
+    def _subscription(self) -> dict[str, object]:
+        return {"method": "SUBSCRIBE", "params": [f"{s.lower()}@kline_5m" for s in self._by_symbol], "id": 1}
+
+    async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        seen: set[str] = set()
+        while True:
+            message = await socket.receive(timeout=SILENCE_SECONDS)
+            if message.type is not aiohttp.WSMsgType.TEXT:
+                return
+            frame = self._parse(message.data)
+            if frame is None:
+                continue
+            if frame.kline.closed or frame.instrument not in seen:
+                seen.add(frame.instrument)
+                self.frames.put_nowait(frame)
+
+    def _parse(self, text: str) -> Frame | None:
+        """The frame of one message; None for answers and for what is no event of ours."""
+        try:
+            event = orjson.loads(text)
+            if not isinstance(event, dict) or event.get("e") != "kline":
+                return None
+            kline, instrument_id = kline_from_frame(event), self._by_symbol[event["s"]]
+            market_time = int(event["E"]) * MILLISECOND
+            price = Decimal(kline.close)
+        except (BadInput, KeyError, TypeError, ValueError, ArithmeticError) as error:
+            log.warning("market feed: event skipped: %s", error)
+            return None
+        received = time.monotonic()
+        self._clock.observe(market_time)
+        self.prices[instrument_id], self.last_event[instrument_id] = price, received
+        return Frame(instrument_id, text, kline, market_time, received)
+
+
+async def fetch_bars(reader: Reader, traded: Instrument, start: int, end: int, market_time: int) -> list[ClosedBar]:
+    """Closed 5m bars with open time in `[start, end)`, oldest first; the payload is the row's JSON.
+
+    A bar the venue does not have is left out, one that is no bar is logged and left out.
+
+    Raises:
+        VenueUnavailable: no usable answer.
+    """
+    bars: list[ClosedBar] = []
+    while start < end:
+        parameters = {
+            "symbol": traded.venue_symbol, "interval": "5m", "limit": str(KLINE_PAGE),
+            "startTime": str(start // MILLISECOND), "endTime": str(end // MILLISECOND - 1),
+        }  # fmt: skip
+        rows = await reader.read("/api/v3/klines", parameters, signed=False)
+        for row in rows:
+            try:
+                bar = closed_bar(traded.id, REST_STREAM, orjson.dumps(row).decode(), market_time)
+            except BadInput as error:
+                log.warning("%s", error)
+                continue
+            if start <= bar.open_time < end:
+                bars.append(bar)
+                start = bar.close_time
+        if len(rows) < KLINE_PAGE:
+            return bars
+    return bars

@@ -1,0 +1,227 @@
+"""The signal path: closed bars in, decisions and orders out. Loaded after the order path is ready.
+
+Per instrument: journal the raw frame, close any gap from REST, update the features, predict, decide, journal the
+decision, and hand an order to the gateway. Bars are taken strictly in order, each once; a bar that came late through
+a gap is decided as `gap` and never traded on.
+"""
+
+import asyncio
+import logging
+import math
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from feature_store.errors import BarsRefused
+from feature_store.service import FeatureService
+from feature_store.view import Floats
+from lake.errors import BadInput, BundleRejected
+from lake.instruments import Instrument
+from lake.journal import Record
+from live.account import Account
+from live.bars import REST_STREAM, WS_STREAM, ClosedBar, bars_of_records, closed_bar, missing_ranges
+from live.decide import Book, Choice, Reason, choose, hold, is_stale
+from live.errors import VenueUnavailable
+from live.features import LiveFeatures
+from live.feed import Frame, Reader, fetch_bars
+from live.keeper import ModelKeeper
+from live.model import Model
+from live.orders import ZERO, OrderRequest, OrderType, Side
+from live.risk import Gateway
+
+log = logging.getLogger("live.signals")
+
+
+@dataclass(slots=True)
+class Track:
+    """One instrument: its features, and bars that wait until the gap before them is closed."""
+
+    traded: Instrument
+    features: LiveFeatures
+    waiting: list[ClosedBar] = field(default_factory=list)
+    decided_until: int = 0
+
+
+class SignalPath:
+    """The single consumer of the feed's frames. `on_decision` hears reason and seconds since the frame came."""
+
+    def __init__(
+        self, account: Account, gateway: Gateway, reader: Reader, keeper: ModelKeeper, service: FeatureService,
+        traded: dict[str, Instrument], capital: Decimal, max_order_notional: Decimal,
+    ) -> None:  # fmt: skip
+        self._account, self._gateway, self._reader, self._keeper = account, gateway, reader, keeper
+        self._service, self._capital, self._max_order = service, capital, max_order_notional
+        self.bar_us = service.periods.bar_us
+        self._tracks = {name: Track(each, LiveFeatures(service)) for name, each in traded.items()}
+        self._replayed: list[Record] = account.journal.replayed
+        self._sends: set[asyncio.Task[Any]] = set()
+        self.on_decision: Callable[[Reason, float], None] = lambda reason, seconds: None
+
+    async def run(self, frames: "asyncio.Queue[Frame]") -> None:
+        """Take frames for ever."""
+        while True:
+            frame = await frames.get()
+            try:
+                await self.take(frame)
+            except (VenueUnavailable, BarsRefused) as error:
+                log.warning("%s waits for its history: %s", frame.instrument, error)
+
+    async def take(self, frame: Frame) -> None:
+        """Take one frame: an open bar only says where history must reach, a closed one ends in a decision.
+
+        Raises:
+            VenueUnavailable: history is missing; the bar waits, its decision says `gap`.
+        """
+        track = self._tracks[frame.instrument]
+        bar = self._closed(track, frame) if frame.kline.closed else None
+        if bar is not None:
+            track.waiting.append(bar)
+        try:
+            await self._close_gap(track, frame.kline.open_time, frame.market_time)
+        except VenueUnavailable:
+            if bar is not None:
+                self._decide(track, bar, hold_for=Reason.GAP, received=frame.received)
+            raise
+        self._take_waiting(track, bar, frame.received)
+
+    async def drain(self) -> None:
+        """Wait until every order handed over has its reply booked."""
+        while self._sends:
+            await asyncio.gather(*self._sends, return_exceptions=True)
+
+    def _closed(self, track: Track, frame: Frame) -> ClosedBar | None:
+        """Journal the frame of a closed bar as it came and read it; None for one already taken or unsound."""
+        expected = track.features.next_open_time
+        if expected is not None and frame.kline.open_time < expected:
+            return None
+        if any(waiting.open_time == frame.kline.open_time for waiting in track.waiting):
+            return None
+        try:
+            bar = closed_bar(frame.instrument, WS_STREAM, frame.text, frame.market_time, frame.kline)
+        except BadInput as error:
+            log.error("bar refused: %s", error)
+            return None
+        self._journal(bar)
+        return bar
+
+    async def _close_gap(self, track: Track, open_time: int, market_time: int) -> None:
+        """Bring the features up to the bar before `open_time`, from the journal and from REST."""
+        expected = track.features.next_open_time
+        if expected is None:
+            await self._seed(track, open_time, market_time)
+            return
+        waiting = [bar.open_time for bar in track.waiting]
+        for first, end in missing_ranges(waiting, expected, open_time, self.bar_us):
+            late = await fetch_bars(self._reader, track.traded, first, end, market_time)
+            log.warning("%s: gap of %d bars, %d found", track.traded.id, (end - first) // self.bar_us, len(late))
+            for bar in late:
+                self._journal(bar)
+            track.waiting += late
+
+    async def _seed(self, track: Track, open_time: int, market_time: int) -> None:
+        start = track.features.history_start(open_time)
+        held = bars_of_records(self._replayed, track.traded.id, start)
+        held |= {bar.open_time: bar for bar in track.waiting}
+        held = {time_: bar for time_, bar in held.items() if time_ < open_time}
+        for first, end in missing_ranges(held, start, open_time, self.bar_us):
+            for bar in await fetch_bars(self._reader, track.traded, first, end, market_time):
+                self._journal(bar)
+                held[bar.open_time] = bar
+        bars = [held[time_] for time_ in sorted(held)]
+        await asyncio.to_thread(track.features.seed, bars)
+        track.decided_until = max(track.decided_until, bars[-1].open_time if bars else 0)
+        track.waiting = [bar for bar in track.waiting if bar.open_time >= open_time]
+        log.info("%s: %d bars of history", track.traded.id, len(bars))
+        if all(each.features.next_open_time is not None for each in self._tracks.values()):
+            self._replayed = self._account.journal.replayed = []
+
+    def _take_waiting(self, track: Track, newest: ClosedBar | None, received: float) -> None:
+        waiting, track.waiting = sorted(track.waiting, key=lambda bar: bar.open_time), []
+        for bar in waiting:
+            try:
+                track.features.update(bar)
+            except BarsRefused as error:
+                log.error("bar refused: %s", error)
+                continue
+            if bar.open_time > track.decided_until:
+                late = bar is not newest or bar.stream == REST_STREAM
+                self._decide(track, bar, Reason.GAP if late else None, received)
+
+    def _decide(self, track: Track, bar: ClosedBar, hold_for: Reason | None, received: float) -> None:
+        model = self._keeper.current
+        book = self._book(track)
+        choice, vector = self._choose(track, bar, hold_for, model, book)
+        decision_id = f"{self._account.journal.id}-{self._account.journal.next_seq}"
+        pinned = asdict(model.version) if model else dict.fromkeys(("model_name", "model_version", "manifest_sha256"))
+        self._account.write(
+            "decision",
+            bar.close_time,
+            decision_id=decision_id,
+            instrument=bar.instrument,
+            open_time=bar.open_time,
+            available_time=max(bar.market_time, bar.close_time),
+            service_hash=self._service.content_hash,
+            features=vector,
+            prediction=choice.prediction,
+            **pinned,
+            target_weight=choice.weight,
+            frame_hash=bar.payload_hash,
+            reason=choice.reason,
+        )
+        track.decided_until = bar.open_time
+        if choice.order is not None:
+            self._send(bar, decision_id, choice.order)
+        self.on_decision(choice.reason, time.monotonic() - received)
+
+    def _choose(
+        self, track: Track, bar: ClosedBar, hold_for: Reason | None, model: Model | None, book: Book
+    ) -> tuple[Choice, list[float]]:
+        """The choice and the vector it saw: the model's columns, or every column while there is no model."""
+        rows = track.features.rows(model.window if model else 1)
+        selected = model.select(rows) if model else rows
+        vector = selected[-1].tolist() if len(selected) and bar.open_time == self._last_taken(track) else []
+        if hold_for is None and is_stale(bar.close_time, self._account.clock.now, self.bar_us):
+            hold_for = Reason.STALE
+        if hold_for is not None or model is None:
+            return hold(hold_for or Reason.NO_MODEL, book, bar.close), vector
+        if len(selected) < model.window or not np.isfinite(selected).all():
+            reason = Reason.NAN if track.features.is_warm(model.window) else Reason.WARMING
+            return hold(reason, book, bar.close), vector
+        return choose(_predict(model, selected), book, bar.close, model.parameters, model.cost), vector
+
+    def _last_taken(self, track: Track) -> int:
+        return (track.features.next_open_time or 0) - self.bar_us
+
+    def _book(self, track: Track) -> Book:
+        name, ledger = track.traded.id, self._account.ledger
+        traded = self._gateway.instruments.get(name, track.traded)
+        in_flight = bool(ledger.unsettled(name))
+        return Book(traded, ledger.positions.get(name, ZERO), in_flight, self._capital, self._max_order)
+
+    def _send(self, bar: ClosedBar, decision_id: str, order: tuple[Side, Decimal]) -> None:
+        side, quantity = order
+        request = OrderRequest(bar.instrument, side, OrderType.MARKET, quantity, None, decision_id)
+        task = asyncio.create_task(self._gateway.submit(request, bar.close))
+        self._sends.add(task)
+        task.add_done_callback(self._sent)
+
+    def _sent(self, task: "asyncio.Task[Any]") -> None:
+        self._sends.discard(task)
+        if not task.cancelled() and (error := task.exception()):
+            self._gateway.halt(f"sending failed: {error!r}")
+
+    def _journal(self, bar: ClosedBar) -> None:
+        self._account.write("frame", max(bar.market_time, bar.close_time), **bar.record())
+
+
+def _predict(model: Model, selected: Floats) -> float:
+    """The prediction; NaN where the graph fails, which holds the position."""
+    try:
+        return model.predict(selected)
+    except BundleRejected as error:
+        log.error("%s", error)
+        return math.nan
