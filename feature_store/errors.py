@@ -5,7 +5,9 @@ BitacoraError
 │   └── UnknownService        no service of that name
 ├── ContractViolated
 │   └── BadInput
-│       └── BarsRefused       unsorted, off the grid, not finite or of the wrong shape (a ValueError too)
+│       ├── FileRefused       a file that does not read, or lacks a column
+│       ├── JoinRefused       two frames that cannot be joined as they are
+│       └── BarsRefused       unsorted, off the grid, not finite, of the wrong shape (a ValueError too)
 └── Misconfigured
     └── KernelRefused         a view whose kernel cannot be hashed: fix the view's code
 """
@@ -14,6 +16,14 @@ from lake.errors import BadInput, Misconfigured, UsageError
 
 
 class UnknownService(UsageError):
+    pass
+
+
+class FileRefused(BadInput):
+    pass
+
+
+class JoinRefused(BadInput):
     pass
 
 

@@ -20,6 +20,7 @@ from typing import cast
 
 from feature_store.source import kernel_source
 from feature_store.view import KERNEL_OPTIONS, FeatureView, Floats
+from lake.errors import Misconfigured
 
 Scan = Callable[[Floats, Floats, Floats, Floats], None]
 
@@ -84,7 +85,7 @@ def _store(name: str, text: str) -> Path:
             return _write(folder, name, text)
         except OSError:
             continue
-    raise OSError("no folder can be written for the compiled features: set NUMBA_CACHE_DIR to one")
+    raise Misconfigured("no folder can be written for the compiled features: set NUMBA_CACHE_DIR to one of yours")
 
 
 def _folders() -> Iterator[Path]:

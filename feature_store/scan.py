@@ -78,7 +78,7 @@ def check_bars(service: FeatureService, open_times: Times, bars: Floats) -> tupl
         sound = np.isfinite(rows).all(axis=1) & (rows[:, :VOLUME] > 0).all(axis=1) & (rows[:, VOLUME] >= 0)
         _refuse_first(times, ~sound, f"expected finite {', '.join(BAR_COLUMNS)}, prices above zero, volume not below")
     _refuse_first(times, times % service.periods.bar_us != 0, f"expected open times on the {service.timeframe} grid")
-    _refuse_first(times[1:], np.diff(times) <= 0, "expected open times sorted, each once")
+    _refuse_first(times, np.diff(times, prepend=times[:1] - 1) <= 0, "expected open times sorted, each once")
     return times, rows
 
 

@@ -36,7 +36,7 @@ def _collect(kernel: Callable[..., Any], parts: dict[str, str]) -> None:
     names = inspect.getclosurevars(function)
     constants: list[str] = []
     for used, value in sorted({**names.globals, **names.nonlocals}.items()):
-        if hasattr(value, "py_func"):
+        if hasattr(value, "py_func") or inspect.isfunction(value):  # plain where NUMBA_DISABLE_JIT is set
             _collect(value, parts)
         elif _is_number(value) or (isinstance(value, tuple) and all(map(_is_number, value))):
             constants.append(f"{used} = {value!r}")

@@ -1,0 +1,115 @@
+"""python -m feature_store list | compute | join: inspect and build features from files, without lake or JVM."""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from feature_store.catalogue import catalogue, markdown
+from feature_store.period import SPANS
+from feature_store.service import DEFAULT, service, services
+from lake.errors import BitacoraError, UsageError
+from lake.intervals import MINUTE
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        self.print_usage(sys.stderr)
+        self.exit(os.EX_USAGE, f"error: {message}\n")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; return its exit code (0, or that of the error printed to stderr)."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        parsed.run(parsed)
+    except BitacoraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return error.exit_code
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="python -m feature_store", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="list|compute|join")
+
+    listing = commands.add_parser("list", help="the services and what their columns mean")
+    listing.add_argument("--service", help="only this one")
+    form = listing.add_mutually_exclusive_group()
+    form.add_argument("--json", action="store_true", help="one JSON array")
+    form.add_argument("--markdown", action="store_true", help="the table of docs/features.md")
+    listing.set_defaults(run=_list)
+
+    computing = commands.add_parser("compute", help="features of one file of bars, one row per bar")
+    computing.add_argument("--bars", type=Path, required=True, help="parquet, csv or feather: open_time or ts, open, …")
+    computing.add_argument("--instrument", required=True, help="a label for the rows, e.g. binance:BTC/USDT")
+    computing.add_argument("--timeframe", required=True, choices=tuple(SPANS), help="spacing of the bars")
+    computing.add_argument("--service", default=DEFAULT.name, help=f"default {DEFAULT.name}")
+    computing.add_argument("--out", type=Path, required=True, help="parquet file to write")
+    computing.set_defaults(run=_compute)
+
+    joining = commands.add_parser("join", help="attach to labels the newest features available at decision_time")
+    joining.add_argument("--labels", type=Path, required=True, help="instrument, decision_time, …")
+    joining.add_argument("--features", type=Path, required=True, help="as written by compute")
+    joining.add_argument("--columns", help="comma-separated; default: every column of the service")
+    joining.add_argument("--service", default=DEFAULT.name, help=f"default {DEFAULT.name}")
+    joining.add_argument("--lookback-minutes", type=int, default=60, help="oldest usable row, default 60")
+    joining.add_argument("--out", type=Path, required=True, help="parquet file to write")
+    joining.set_defaults(run=_join)
+    return parser
+
+
+def _list(arguments: argparse.Namespace) -> None:
+    chosen = [service(arguments.service)] if arguments.service else list(services().values())
+    if arguments.json:
+        print(json.dumps([catalogue(one) for one in chosen], indent=2))
+        return
+    for one in chosen:
+        if not arguments.markdown:
+            print(f"{one.name}  {one.timeframe} bars, {len(one.feature_names)} columns, sha256 {one.content_hash}")
+            width = max(map(len, one.feature_names))
+            for output in one.outputs:
+                print(f"  {output.name:{width}}  {output.unit:10}  {output.description}")
+        else:
+            print(markdown(one))
+
+
+def _compute(arguments: argparse.Namespace) -> None:
+    from feature_store.files import feature_table, read_bars
+
+    one = service(arguments.service).at(arguments.timeframe)
+    table = feature_table(one, arguments.instrument, *read_bars(arguments.bars))
+    _write(table, arguments.out)
+    print(f"{arguments.out}: {table.height} rows of {one.name}")
+
+
+def _join(arguments: argparse.Namespace) -> None:
+    from feature_store.files import read_table
+    from feature_store.offline import point_in_time_join
+
+    columns = arguments.columns.split(",") if arguments.columns else service(arguments.service).feature_names
+    labels, features = read_table(arguments.labels), read_table(arguments.features)
+    joined = point_in_time_join(labels, features, columns, arguments.lookback_minutes * MINUTE)
+    _write(joined, arguments.out)
+    print(f"{arguments.out}: {joined.height} labels, {joined[columns[0]].null_count()} without features")
+
+
+def _write(table: "pl.DataFrame", path: Path) -> None:
+    """Whole or not at all."""
+    part = path.with_name(f".{path.name}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        table.write_parquet(part)
+        part.replace(path)
+    except OSError as error:
+        raise UsageError(f"--out {path}: cannot write it: {error}") from None
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""What a service is made of: its columns, its hash, its catalogue, its lookups."""
+
+import importlib.util
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+from walks import walk
+
+from feature_store.catalogue import markdown
+from feature_store.errors import KernelRefused, UnknownService
+from feature_store.scan import compute
+from feature_store.service import DEFAULT, FeatureService, service, services
+from feature_store.source import kernel_source
+from feature_store.view import BAR_COLUMNS, CLOSE, HIGH, LOW
+from lake.tables.features import FEATURE_COLUMNS
+
+ROOT = Path(__file__).resolve().parents[2]
+
+KERNEL = '''"""A kernel that lives in a file."""
+from feature_store.rolling import smooth
+from feature_store.view import CLOSE, kernel
+LENGTH = 14
+UNUSED = 1
+
+@kernel
+def update(state, bar, out):
+    """Say what it is."""
+    # and why
+    out[0] = smooth(state, 0, LENGTH, 0.5, bar[CLOSE])
+'''
+
+
+def loaded(folder: Path, text: str) -> ModuleType:
+    folder.mkdir(exist_ok=True)
+    path = folder / "written.py"
+    path.write_text(text)
+    spec = importlib.util.spec_from_file_location("written", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_the_default_service_fills_the_columns_of_the_gold_table_in_order() -> None:
+    assert DEFAULT.feature_names == FEATURE_COLUMNS
+
+
+def test_every_view_declares_inputs_units_and_descriptions() -> None:
+    for view in DEFAULT.views:
+        assert set(view.inputs) <= set(BAR_COLUMNS)
+        assert view.inputs
+        for output in view.outputs:
+            assert output.unit, output.name
+            assert output.description.endswith("."), output.name
+
+
+def test_the_catalogue_in_the_docs_is_what_the_code_says() -> None:
+    text = (ROOT / "docs" / "features.md").read_text()
+    assert markdown(DEFAULT) in text, "run `python -m feature_store list --markdown` and paste it into docs/features.md"
+
+
+def test_the_view_written_in_the_docs_works_as_it_stands(tmp_path: Path) -> None:
+    written = (ROOT / "docs" / "features.md").read_text().split("```python\n")[1].split("```")[0]
+    view = loaded(tmp_path, written).CLOSE_POSITION
+    times, bars = walk(600)
+    longer = FeatureService("longer", "5m", (view, *DEFAULT.views))
+    values = compute(longer, times, bars)
+    expected = (bars[:, CLOSE] - bars[:, LOW]) / (bars[:, HIGH] - bars[:, LOW])
+    np.testing.assert_array_equal(values[:, 0], expected)
+    np.testing.assert_array_equal(values[:, 1:], compute(DEFAULT, times, bars))
+
+
+def test_services_are_found_by_name_and_unknown_ones_named() -> None:
+    assert service("default_5m") is services()["default_5m"] is DEFAULT
+    with pytest.raises(UnknownService, match="'default': expected one of default_5m"):
+        service("default")
+
+
+def test_two_views_cannot_fill_one_column() -> None:
+    with pytest.raises(ValueError, match="share a column"):
+        FeatureService("twice", "5m", (DEFAULT.views[0], DEFAULT.views[0]))
+
+
+def test_a_view_cannot_need_more_bars_than_a_scan_warms_up_with() -> None:
+    with pytest.raises(ValueError, match="warm-up"):
+        FeatureService("long", "5m", (replace(DEFAULT.views[0], warm_up=501),))
+
+
+def test_the_hash_changes_with_version_order_timeframe_and_warm_up() -> None:
+    first, *rest = DEFAULT.views
+    changed = [
+        replace(DEFAULT, views=(replace(first, version=2), *rest)),
+        replace(DEFAULT, views=(*rest, first)),
+        replace(DEFAULT, views=(replace(first, warm_up=482), *rest)),
+        DEFAULT.at("15m"),
+    ]
+    assert len({DEFAULT.content_hash, *(one.content_hash for one in changed)}) == 5
+    assert replace(DEFAULT, name="other").content_hash == DEFAULT.content_hash, "a name decides no value"
+
+
+def test_the_source_of_a_kernel_ignores_layout_and_holds_everything_that_decides_a_value(tmp_path: Path) -> None:
+    original = kernel_source(loaded(tmp_path / "a", KERNEL).update)
+    same = KERNEL.replace("Say what it is.", "Other words.").replace("# and why", "# because").replace("UNUSED = 1", "")
+    assert kernel_source(loaded(tmp_path / "b", same).update) == original
+    for before, after in (("LENGTH = 14", "LENGTH = 15"), ("0.5", "0.25"), ("out[0] =", "out[0] +=")):
+        assert kernel_source(loaded(tmp_path / "c", KERNEL.replace(before, after)).update) != original
+    assert "def smooth" in original, "a called kernel is part of the source"
+
+
+def test_a_kernel_that_reads_what_cannot_be_hashed_is_refused(tmp_path: Path) -> None:
+    text = KERNEL.replace("UNUSED = 1", "TABLE = {1: 2}").replace("0.5", "TABLE[1]")
+    with pytest.raises(KernelRefused, match="refers to TABLE"):
+        kernel_source(loaded(tmp_path, text).update)

@@ -1,0 +1,35 @@
+"""Random walks as bars, and the oracle's way to look at bits."""
+
+import numpy as np
+
+from feature_store.service import DEFAULT
+from feature_store.view import Floats, Times
+from lake.intervals import MINUTE, WEEK
+
+BAR = 5 * MINUTE
+MONDAY = 1_704_067_200_000_000  # 2024-01-01, a Monday
+WEEK_BARS = WEEK // BAR
+
+
+def walk(
+    n: int, seed: int = 0, price: float = 40_000.0, missing: float = 0.0, start: int = MONDAY
+) -> tuple[Times, Floats]:
+    """`n` five-minute bars on a tick of 0.01, of which a share is missing, flat stretches and idle bars among them."""
+    rng = np.random.default_rng(seed)
+    moves = rng.normal(0.0, 1.5e-3, n) * (rng.random(n) > 0.1)
+    close = np.round(price * np.exp(np.cumsum(moves)), 2 if price > 10 else 6)
+    open_ = np.concatenate([[price], close[:-1]])
+    high = np.maximum(open_, close) * (1 + rng.exponential(5e-4, n))
+    low = np.minimum(open_, close) * (1 - rng.exponential(5e-4, n))
+    volume = np.round(rng.lognormal(2.0, 1.0, n), 5) * (rng.random(n) > 0.02)
+    times = start + BAR * np.arange(n, dtype=np.int64)
+    kept = rng.random(n) >= missing
+    return times[kept], np.column_stack([open_, high, low, close, volume])[kept]
+
+
+def column(values: Floats, name: str) -> Floats:
+    return values[:, DEFAULT.feature_names.index(name)]
+
+
+def same_bits(left: Floats, right: Floats) -> bool:
+    return left.shape == right.shape and left.tobytes() == right.tobytes()
