@@ -1,6 +1,8 @@
 """Two clocks. Market time is read from the venue's payloads and never from here; wall time signs and times out."""
 
+import os
 import time
+from pathlib import Path
 
 
 class MarketClock:
@@ -17,3 +19,10 @@ class MarketClock:
 
 def wall_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+def process_age_seconds() -> float:
+    """Seconds since this process was started, imports included (Linux)."""
+    fields = Path("/proc/self/stat").read_text().rpartition(")")[2].split()
+    started = int(fields[19]) / os.sysconf("SC_CLK_TCK")
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - started

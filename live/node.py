@@ -15,7 +15,6 @@ import logging
 import os
 import signal
 import sys
-import time
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -28,7 +27,7 @@ from lake.instruments import Instrument, instruments
 from lake.settings import HomeSettings, read_settings, refuse_unknown
 from live.account import Account
 from live.check import check
-from live.clock import MarketClock
+from live.clock import MarketClock, process_age_seconds
 from live.errors import VenueUnavailable
 from live.journal import Journal
 from live.metrics import Metrics, serve
@@ -65,7 +64,7 @@ class Node:
         self._signal_tasks: list[asyncio.Task[None]] = []
         self._subscribed = asyncio.Event()
 
-    async def run(self, started: float) -> int:
+    async def run(self) -> int:
         """Recover, get ready, trade until told to stop, stop; returns the exit code."""
         how = await self.reconciler.recover()
         self.gateway.not_ready.discard("recovery")
@@ -77,7 +76,7 @@ class Node:
             )  # fmt: skip
             self._start(self._order_tasks, stream.run(), self.reconciler.watch(), self._keep_synced())
             if await self._first_ready():
-                self._announce(how, time.monotonic() - started, port)
+                self._announce(how, process_age_seconds(), port)
                 self._start(self._signal_tasks, self._signal_path())
                 await self.stopping.wait()
             return await self._stop()
@@ -173,7 +172,7 @@ async def _cancel(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def trade(settings: LiveSettings, home: Path, max_seconds: float | None, started: float) -> int:
+async def trade(settings: LiveSettings, home: Path, max_seconds: float | None) -> int:
     """Open the journal, run a node on it, close it."""
     journal = Journal.open(home / "live" / "journal")
     try:
@@ -185,7 +184,7 @@ async def trade(settings: LiveSettings, home: Path, max_seconds: float | None, s
                 loop.add_signal_handler(number, node.stopping.set)
             if max_seconds is not None:
                 loop.call_later(max_seconds, node.stopping.set)
-            return await node.run(started)
+            return await node.run()
     finally:
         with contextlib.suppress(BitacoraError):
             journal.sync()
@@ -199,7 +198,6 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    started = time.monotonic()
     parser = _Parser(prog="python -m live.node", description="The trading process.")
     parser.add_argument("--check", action="store_true", help="verify installation, settings, journal and bundle")
     parser.add_argument("--max-seconds", type=float, help="stop by itself after so many seconds")
@@ -212,7 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings(LiveSettings)
         settings.refuse_real_venue(home)
         set_up_logging(settings)
-        return asyncio.run(trade(settings, home, options.max_seconds, started))
+        return asyncio.run(trade(settings, home, options.max_seconds))
     except BitacoraError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

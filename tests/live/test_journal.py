@@ -80,9 +80,7 @@ def test_a_flipped_bit_with_records_behind_it_is_refused(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize(("operation", "number"), [("write", errno.ENOSPC), ("fdatasync", errno.EIO)])
-def test_after_a_failed_disk_operation_nothing_is_accepted(
-    tmp_path: Path, operation: str, number: int
-) -> None:
+def test_after_a_failed_disk_operation_nothing_is_accepted(tmp_path: Path, operation: str, number: int) -> None:
     files = RecordingFiles()
     journal = Journal.open(tmp_path, files)
     files.fail[operation] = OSError(number, os.strerror(number))

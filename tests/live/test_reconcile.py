@@ -9,7 +9,7 @@ from live.account import Account
 from live.errors import BooksDiffer
 from live.orders import Order, Side, Status
 from live.reconcile import GRACE_MS, Reconciler
-from tests.live.fakes import BTC, ETH, PRICE, TRADED, FakeVenue, market_order, open_account, open_gateway, start
+from tests.live.fakes import BTC, ETH, PRICE, TRADED, FakeVenue, market_order, open_account, open_gateway
 
 
 class World:
