@@ -5,6 +5,7 @@ when the lower bound of its block-bootstrap interval is above zero, so luck and 
 candidate that does nothing.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -68,35 +69,46 @@ class Verdict:
         return {"passed": self.passed} | asdict(self)
 
 
-def judge(candidate: Contender, champion: Contender | None, panel: Panel, rules: Rules = RULES) -> Verdict:
+def judge(
+    candidate: Contender, champion: Contender | None, data: Callable[[Manifest], Panel], rules: Rules = RULES
+) -> Verdict:
     """Ask everything that can be asked; integrity comes first, and nothing of a broken bundle is read.
 
     Args:
         candidate: the version that wants to become champion.
         champion: the one there is, judged on the candidate's days.
-        panel: real rows to probe the graph with and, for the champion, the market of the candidate's days.
+        data: the panel the candidate was trained on: rows to probe the graph with, prices to trade the champion on.
         rules: see gate_rules.
     """
-    checks: list[Check] = []
+    rival = champion.label if champion else None
     try:
         manifest = verify_bundle(candidate.folder, candidate.manifest_sha256)
     except BundleRejected as error:
         broken = Check("bundle integrity", False, "every digest as registered", str(error))
-        return Verdict(candidate.label, None, [broken])
-    checks.append(Check("bundle integrity", True, "every digest as registered", candidate.manifest_sha256))
-    checks += [_service(manifest), _policy(manifest), _cost(manifest), _graph(candidate, manifest, panel)]
+        return Verdict(candidate.label, rival, [broken])
+    checks = [Check("bundle integrity", True, "every digest as registered", candidate.manifest_sha256)]
+    checks += [_service(manifest), _policy(manifest), _cost(manifest)]
     try:
-        tracks = bundle.read_tracks(candidate.folder)
-        days = tracks["candidate"].days
-        checks.append(_days(days, rules))
-        checks.append(_difference("beats flat", tracks["candidate"], tracks["flat"], rules))
-        checks.append(_difference("beats buy-and-hold", tracks["candidate"], tracks["buy_and_hold"], rules))
-        if champion is not None:
-            rival = champion_track(champion, panel, tracks["market"])
-            checks.append(_difference(f"beats the champion ({champion.label})", tracks["candidate"], rival, rules))
+        panel = data(manifest)
+        checks.append(_graph(candidate, manifest, panel))
+        checks += _comparisons(candidate, champion, panel, rules)
     except BitacoraError as error:
-        checks.append(Check("comparison", False, "daily out-of-sample returns", str(error)))
-    return Verdict(candidate.label, champion.label if champion else None, checks)
+        checks.append(Check("evidence", False, "readable data and daily returns", str(error)))
+    return Verdict(candidate.label, rival, checks)
+
+
+def _comparisons(candidate: Contender, champion: Contender | None, panel: Panel, rules: Rules) -> list[Check]:
+    tracks = bundle.read_tracks(candidate.folder)
+    mine = tracks["candidate"]
+    checks = [
+        _days(mine.days, rules),
+        _difference("beats flat", mine, tracks["flat"], rules),
+        _difference("beats buy-and-hold", mine, tracks["buy_and_hold"], rules),
+    ]
+    if champion is not None:
+        rival = champion_track(champion, panel, tracks["market"])
+        checks.append(_difference(f"beats the champion ({champion.label})", mine, rival, rules))
+    return checks
 
 
 def champion_track(champion: Contender, panel: Panel, market: Track) -> Track:
