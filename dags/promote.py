@@ -30,14 +30,15 @@ with DAG(
     judge = Judge(task_id="judge", version="{{ params.version }}", owner="ml")
     approve = Approval(
         task_id="approve",
-        subject="Promote bitacora version {{ ti.xcom_pull('judge')['version'] }} to champion?",
+        subject="Promote bitacora version {{ ti.xcom_pull('judge')['model_version'] }} to champion?",
         body="{{ ti.xcom_pull('judge')['report'] }}",
         params={"why": WHY},
         owner="ops",
     )
     promote = Promote(
         task_id="promote",
-        version="{{ ti.xcom_pull('judge')['version'] }}",
+        version="{{ ti.xcom_pull('judge')['model_version'] }}",
+        answer="{{ ti.xcom_pull('approve')['answer'] }}",
         who="{{ ti.xcom_pull('approve')['who'] }}",
         why="{{ ti.xcom_pull('approve')['why'] }}",
         outlets=[model_asset(CHAMPION)],

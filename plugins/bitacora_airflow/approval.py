@@ -3,7 +3,7 @@
 import os
 from typing import Any
 
-from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.providers.standard.operators.hitl import ApprovalOperator, HITLOperator
 from airflow.sdk import Context, Param
 
 AUTO, PERSON = "auto", "person"
@@ -20,7 +20,9 @@ def promotion_policy() -> str:
 class Approval(ApprovalOperator):
     """Ask a person to approve or reject; under the policy `auto` say yes at once, in the policy's name.
 
-    Returns (as XCom): `who` and `why`, the words of the audit row.
+    Unlike its base class it skips nothing on a rejection: that too is written into the audit, by the next task.
+
+    Returns (as XCom): `answer` (approve, reject or auto), `who` and `why`, the words of the audit row.
     """
 
     def __init__(self, **kwargs: Any) -> None:
@@ -29,10 +31,12 @@ class Approval(ApprovalOperator):
     def execute(self, context: Context) -> dict[str, str]:
         if promotion_policy() == AUTO:
             self.log.info("PROMOTION_POLICY=auto: approved by policy")
-            return {"who": "", "why": ""}
+            return {"answer": AUTO, "who": "policy:auto", "why": ""}
         return dict(super().execute(context))  # parks the task until somebody answers
 
     def execute_complete(self, context: Context, event: dict[str, Any]) -> dict[str, str]:
-        answer = super().execute_complete(context=context, event=event)  # a rejection skips what follows
-        user = answer.get("responded_by_user") or {}
-        return {"who": user.get("name") or "unknown", "why": (answer.get("params_input") or {}).get("why", "")}
+        given = HITLOperator.execute_complete(self, context, event)
+        user = given.get("responded_by_user") or {}
+        why = (given.get("params_input") or {}).get("why") or "no reason given"
+        answer = "approve" if given["chosen_options"] == [self.APPROVE] else "reject"
+        return {"answer": answer, "who": str(user.get("name") or "unknown"), "why": str(why)}

@@ -6,55 +6,69 @@ from airflow.sdk import Context
 from airflow.sdk.exceptions import AirflowSkipException
 
 from bitacora_airflow import summary as summaries
-from bitacora_airflow.approval import AUTO, promotion_policy
 from bitacora_airflow.job import Job
 
 MODULE = "training.promote"
+QUIET = {
+    "unfit": "the gate refused it",
+    "refused": "the gate refused it",
+    "rejected": "rejected",
+    "unchanged": "nothing to do",
+}
+"""Outcomes that are the desk's normal work, not an incident: the task is skipped and the run stays green."""
 
 
-def checks_table(summary: summaries.Summary) -> str:
+def checks_table(verdict: dict[str, Any]) -> str:
     """The verdict's checks as a Markdown table, for the person who approves."""
     lines = ["| | check | found | expected |", "| --- | --- | --- | --- |"]
-    for check in summary.get("checks", []):
+    for check in verdict["checks"]:
         outcome = "passed" if check["passed"] else "**failed**"
         lines.append(f"| {outcome} | {check['name']} | {check['found']} | {check['expected']} |")
     return "\n".join(lines)
 
 
-class Judge(Job):
-    """Run every check of the gate; a refusal skips what follows and leaves the run green.
-
-    Returns (as XCom): the verdict, the version judged, and `report`, a Markdown table of the checks.
-    """
+class Desk(Job):
+    """A call of `training.promote`; an outcome of `QUIET` skips what follows."""
 
     def __init__(self, *, version: str, model_name: str = "bitacora", **kwargs: Any) -> None:
-        options = {"--model": model_name, "--version": version}
-        super().__init__(module=MODULE, options=options, arguments=["--judge-only"], **kwargs)
+        super().__init__(module=MODULE, options={"--model": model_name, "--version": version}, **kwargs)
 
     def settle(self, code: int, summary: summaries.Summary | None) -> None:
-        if summary is not None and summary.get("passed") is False:
-            failed = ", ".join(check["name"] for check in summary.get("checks", []) if not check["passed"])
-            raise AirflowSkipException(f"refused: version {summary.get('version')} failed {failed}")
+        outcome = summary.get("outcome") if summary else None
+        if summary is not None and outcome in QUIET:
+            what = f"{summary['model_name']} version {summary['model_version']}"
+            raise AirflowSkipException(f"{what}: {QUIET[outcome]}: {summary['why']}")
         super().settle(code, summary)
+
+
+class Judge(Desk):
+    """Run every check of the gate.
+
+    Returns (as XCom): the summary, and `report`, a Markdown table of the checks.
+    """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(arguments=["--judge-only"], **kwargs)
 
     def execute(self, context: Context) -> summaries.Summary | None:
         summary = super().execute(context)
-        return None if summary is None else summary | {"report": checks_table(summary)}
+        return None if summary is None else summary | {"report": checks_table(summary["verdict"])}
 
 
-class Promote(Job):
-    """Move the alias, with the approver's name or the policy's, and audit it."""
+class Promote(Desk):
+    """Do what was answered, `approve`, `reject` or `auto`, in the answerer's name; the gate judges once more."""
 
-    template_fields = (*Job.template_fields, "who", "why")
+    template_fields = (*Job.template_fields, "answer", "who", "why")
 
-    def __init__(self, *, version: str, who: str, why: str, model_name: str = "bitacora", **kwargs: Any) -> None:
-        super().__init__(module=MODULE, options={"--model": model_name, "--version": version}, **kwargs)
+    def __init__(self, *, answer: str, who: str, why: str, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.answer = answer
         self.who = who
         self.why = why
 
     def execute(self, context: Context) -> summaries.Summary | None:
-        if self.who:
-            self.options = self.options | {"--approve": self.who, "--why": self.why}
-        elif promotion_policy() == AUTO:
+        if self.answer == "auto":
             self.arguments = [*self.arguments, "--auto"]
-        return super().execute(context)  # neither: training.promote refuses to run without an approver
+        else:
+            self.options = self.options | {f"--{self.answer}": self.who, "--why": self.why}
+        return super().execute(context)

@@ -109,26 +109,26 @@ def test_a_job_sees_neither_the_schedulers_secrets_nor_trading_keys(monkeypatch:
 
 def test_a_refused_challenger_skips_the_promotion() -> None:
     judge = Judge(task_id="judge", version="3")
-    verdict = {"passed": False, "version": 3, "checks": [{"name": "beats flat", "passed": False}]}
+    verdict = {"outcome": "unfit", "model_name": "bitacora", "model_version": 3, "why": "beats flat: expected more"}
     with pytest.raises(AirflowSkipException, match="beats flat"):
         judge.settle(65, verdict)
     with pytest.raises(AirflowFailException):
         judge.settle(65, None)
 
 
-def test_a_promotion_needs_an_approver_or_the_auto_policy(monkeypatch: pytest.MonkeyPatch) -> None:
-    def words(who: str) -> list[str]:
-        promote = Promote(task_id="promote", version="3", who=who, why="better")
+def test_a_promotion_is_made_in_the_name_of_who_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+    def words(answer: str) -> list[str]:
+        promote = Promote(task_id="promote", version="3", answer=answer, who="ana", why="better")
         monkeypatch.setattr(promote, "run_module", lambda given: (0, {"words": given}))
         found = promote.execute(context())
         assert found is not None
         return list(found["words"])
 
-    assert words("ana") == ["--model", "bitacora", "--version", "3", "--approve", "ana", "--why", "better"]
-    monkeypatch.setenv("PROMOTION_POLICY", "person")
-    assert words("") == ["--model", "bitacora", "--version", "3"]
-    monkeypatch.setenv("PROMOTION_POLICY", "auto")
-    assert "--auto" in words("")
+    version = ["--model", "bitacora", "--version", "3"]
+    assert words("approve") == [*version, "--approve", "ana", "--why", "better"]
+    assert words("reject") == [*version, "--reject", "ana", "--why", "better"]
+    assert words("auto") == ["--auto", *version]
+    assert words("") == [*version, "--", "ana", "--why", "better"]  # refused by training.promote: nobody answered
 
 
 def test_a_models_event_carries_the_version_of_the_table_it_was_made_from() -> None:

@@ -1,0 +1,133 @@
+"""`bitacora`: one entry point. Each command imports what it needs when it runs, so `--help` is quick."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from lake.errors import BitacoraError
+
+app = typer.Typer(
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Bitácora: from an exchange to a trade made by a promoted model, and the chain back. "
+    "Exit codes: 64 usage, 65 bad data, 69 unavailable, 75 try again, 78 configuration.",
+)
+journal = typer.Typer(no_args_is_help=True, help="What live wrote down.")
+app.add_typer(journal, name="journal")
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+Seed = Annotated[int, typer.Option(help="Seed of the embedded exchange's world.")]
+Speed = Annotated[float, typer.Option(help="Market seconds per wall second.")]
+_PASS_ON: dict[str, Any] = {
+    "context_settings": {"allow_extra_args": True, "ignore_unknown_options": True, "help_option_names": []}
+}
+
+
+@app.command()
+def doctor(as_json: Json = False) -> None:
+    """Check Java, jars, storage, databases, clock, GPU and ports: what is wrong and how to fix it."""
+    from bitacora import doctor
+
+    raise typer.Exit(doctor.command(as_json))
+
+
+@app.command()
+def demo(
+    seed: Seed = 1,
+    live_minutes: Annotated[float, typer.Option(help="Wall minutes of live trading.")] = 4.0,
+    speed: Speed = 60.0,
+) -> None:
+    """Run the main job, embedded and offline; exit 0 only if the whole chain held."""
+    from bitacora.demo import run
+
+    raise typer.Exit(run.command(seed, live_minutes, speed))
+
+
+@app.command()
+def up(
+    seed: Seed = 1,
+    speed: Speed = 60.0,
+    policy: Annotated[str, typer.Option(help="Who approves a promotion: person or auto.")] = "person",
+) -> None:
+    """Start the platform and print its addresses; `bitacora down` stops it."""
+    from bitacora import up
+
+    up.start(seed, speed, policy)
+
+
+@app.command()
+def down() -> None:
+    """Stop what `up` started: live first, so that it cancels its orders; no process and no port is left."""
+    from bitacora import up
+
+    up.stop()
+
+
+@app.command(**_PASS_ON)
+def lake(context: typer.Context) -> None:
+    """What is stored: tables, read, versions, hash; without a JVM."""
+    from bitacora.lake_commands import app as lake_app
+
+    lake_app(context.args or ["--help"], prog_name="bitacora lake")
+
+
+@journal.command("export")
+def journal_export(
+    as_json: Json = False,
+    path: Annotated[Path | None, typer.Option("--journal", help="A journal file; default: live's own.")] = None,
+) -> None:
+    """Intents, orders, fills and cancels, one JSON object per line."""
+    from bitacora import journal_export
+
+    journal_export.command(path, as_json)
+
+
+@app.command()
+def lineage(
+    order_id: Annotated[str, typer.Argument(help="The venue's order id or our client order id.")] = "",
+    every: Annotated[bool, typer.Option("--all", help="Every order.")] = False,
+    verify: Annotated[bool, typer.Option(help="Recompute features and prediction from the raw rows.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Print the chain from an order to the raw messages; exit 65 where a link does not hold."""
+    from bitacora import lineage
+
+    raise typer.Exit(lineage.command(order_id, every, verify, as_json))
+
+
+@app.command()
+def reconcile(as_json: Json = False) -> None:
+    """Compare venue, journal and gold, exactly; exit 65 where they differ."""
+    from bitacora import reconcile
+
+    raise typer.Exit(reconcile.command(as_json))
+
+
+@app.command()
+def skew(as_json: Json = False) -> None:
+    """Compare the features live decided on with gold rebuilt by Spark; exit 65 above 1e-9."""
+    from bitacora import skew
+
+    raise typer.Exit(skew.command(as_json))
+
+
+@app.command()
+def report(as_json: Json = False) -> None:
+    """Write the report, one self-contained HTML file, and print its path."""
+    from bitacora.report import page
+
+    page.command(as_json)
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line; errors of ours become one line and their exit code, usage errors 64."""
+    try:
+        app(arguments, prog_name="bitacora")
+    except BitacoraError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except SystemExit as done:
+        sys.exit(os.EX_USAGE if done.code == 2 else done.code)

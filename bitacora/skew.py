@@ -1,0 +1,87 @@
+"""`bitacora skew`: the features live decided on against gold, rebuilt by Spark from the raw rows.
+
+For every decision and feature |a − b| ≤ 1e-9 · max(1, |b|), a from the decision, b from gold; null equals null only.
+"""
+
+import os
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from bitacora import show
+from lake.errors import ContractViolated, NothingStored
+from lake.settings import HomeSettings, LakeSettings, read_settings
+
+TOLERANCE = 1e-9
+Floats = npt.NDArray[np.float64]
+
+
+def skew_of(live: Floats, gold: Floats) -> Floats:
+    """Element by element |a − b| / max(1, |b|); 0 where both are NaN, infinity where one is."""
+    with np.errstate(invalid="ignore"):
+        distance = np.abs(live - gold) / np.maximum(1.0, np.abs(gold))
+    both, one = np.isnan(live) & np.isnan(gold), np.isnan(live) ^ np.isnan(gold)
+    return np.where(both, 0.0, np.where(one, np.inf, distance))
+
+
+def compare() -> dict[str, Any]:
+    """Join decisions with gold features on instrument and open time; JSON-ready.
+
+    Raises:
+        NothingStored: no decision or no feature row is stored.
+        ContractViolated: decisions were made by another feature service than the one installed.
+    """
+    import polars as pl
+
+    from feature_store.service import DEFAULT
+    from lake.storage import Lake
+    from lake.tables.features import FEATURES_5M
+    from lake.tables.trading import DECISIONS
+
+    lake = Lake(read_settings(LakeSettings).root(read_settings(HomeSettings)))
+    decisions = lake.scan(DECISIONS).select("decision_id", "instrument", "open_time", "service_hash", "features")
+    made = decisions.collect()
+    late = made.filter(pl.col("features").list.len() == 0).height
+    if made.is_empty():
+        raise NothingStored("no decision is stored: run `python -m jobs.ingest_journal` after live has traded.")
+    names = list(DEFAULT.feature_names)
+    made = made.filter(pl.col("features").list.len() > 0)  # a bar that came too late was decided without a vector
+    others = set(made["service_hash"]) - {DEFAULT.content_hash}
+    if others or set(made["features"].list.len()) != {len(names)}:
+        raise ContractViolated(f"decisions come from feature service {others}, expected {DEFAULT.content_hash}.")
+    first, last = made["open_time"].min(), made["open_time"].max()
+    gold = lake.scan(FEATURES_5M).filter(pl.col("open_time").is_between(first, last)).collect()
+    joined = made.join(gold, on=["instrument", "open_time"], how="inner", suffix="_gold")
+    a = np.array(joined["features"].to_list(), dtype=np.float64).reshape(-1, len(names))
+    b = joined.select(pl.col(names).cast(pl.Float64).fill_null(np.nan)).to_numpy()
+    distance = skew_of(a, b)
+    worst = distance.max(axis=0, initial=0.0)
+    missing = made.join(gold, on=["instrument", "open_time"], how="anti")["decision_id"].to_list()
+    largest = float(worst.max(initial=0.0))
+    return {
+        "ok": not missing and largest <= TOLERANCE,
+        "max": largest if np.isfinite(largest) else "inf",
+        "tolerance": TOLERANCE,
+        "decisions": made.height,
+        "compared": joined.height,
+        "without_features": late,
+        "missing_in_gold": missing,
+        "features": {
+            name: float(value) if np.isfinite(value) else "inf" for name, value in zip(names, worst, strict=True)
+        },
+        "offending": [name for name, value in zip(names, worst, strict=True) if not value <= TOLERANCE],
+    }
+
+
+def command(as_json: bool) -> int:
+    """Print the comparison; 0 within tolerance, 65 if not."""
+    result = compare()
+    if as_json:
+        show.print_json(result)
+    else:
+        print(f"{result['compared']} of {result['decisions']} decisions compared, largest skew {result['max']}")
+        print(
+            f"offending: {', '.join(result['offending']) or 'none'}; missing in gold: {len(result['missing_in_gold'])}"
+        )
+    return os.EX_OK if result["ok"] else os.EX_DATAERR
