@@ -6,6 +6,19 @@ from lake.tables.bars import BARS_1M, BARS_5M, RAW_BARS
 from lake.tables.features import FEATURES_5M
 from lake.tables.trading import DECISIONS, FILLS, ORDERS, PROMOTIONS
 
+__all__ = [
+    "BARS_1M",
+    "BARS_5M",
+    "DECISIONS",
+    "FEATURES_5M",
+    "FILLS",
+    "ORDERS",
+    "PROMOTIONS",
+    "RAW_BARS",
+    "TABLES",
+    "table",
+]
+
 TABLES: dict[str, Table] = {
     table.name: table for table in (RAW_BARS, BARS_1M, BARS_5M, FEATURES_5M, DECISIONS, ORDERS, FILLS, PROMOTIONS)
 }
