@@ -68,9 +68,9 @@ def advance(rng, dt, time_us, state, regime, model, sigma, volume):  # type: ign
     daily = math.cos((hour - 15.0) * math.pi / 12.0)
     if rng.random() < 1.0 - math.exp(-REGIME_RATE[regime[0]] * dt):
         regime[0] = 1 - regime[0]
-    level = REGIME_LEVEL[regime[0]] * math.sqrt(1.0 + 0.35 * daily)
+    level = REGIME_LEVEL[regime[0]] * math.sqrt(1.0 + 0.2 * daily)
     # 1970-01-05 was a Monday: days five and six of the week are quieter.
-    busy = (1.0 + 0.45 * daily) * (0.75 if (time_us // 86_400_000_000 + 3) % 7 >= 5 else 1.1)
+    busy = (1.0 + 0.2 * daily) * (0.9 if (time_us // 86_400_000_000 + 3) % 7 >= 5 else 1.04)
 
     common_jump = rng.random() < COMMON_JUMP_RATE * dt
     own_jump = int(rng.random() / (OWN_JUMP_RATE * dt))  # the instrument that jumps, beyond the last for none
