@@ -41,19 +41,21 @@ from market.scenario import INSTRUMENT_PROCESSES, Floats, Flow, History, LivePro
 MAKER, TAKER = 1, 2
 """Owner numbers in the book."""
 STEP_SECONDS = 0.5
-LEVELS = 12
+LEVELS = 10
 """Price levels the maker quotes per side."""
 LEVEL_GAP = 0.5
 """Distance of two levels, in spreads."""
-LEVEL_TRADES = 3.0
+LEVEL_TRADES = 3.5
 """Typical size of a level, in typical trades."""
 SIZE_SCATTER = 0.4
 """Deviation of the logarithm of a level's size."""
-INFORMED_TRADES, BREAKOUT_TRADES = 0.4, 0.25
+INFORMED_CHANCE = 0.4
+"""Chance per step that an informed taker looks."""
+INFORMED_TRADES, BREAKOUT_TRADES = 0.5, 0.25
 """Typical sizes of an informed and of a breakout taker's order, in typical trades."""
-NOISE_SHARE = 0.5
+NOISE_SHARE = 0.6
 """Share of the wanted volume that noise takers trade; measured so that all kinds together trade what is wanted."""
-NOISE_TRADES = 1.25
+NOISE_TRADES = 1.5
 """Typical size of a noise taker's order, in typical trades."""
 MOOD = 0.45
 """Deviation of the logarithm of the noise from minute to minute: the scatter of the history's volumes."""
@@ -112,10 +114,11 @@ def _decide(rng, out, fair, half_spread, noise, trade_lots, ranges):  # type: ig
     k = 0
     for i in range(len(fair)):
         middle, half, size = fair[i], max(0.5, fair[i] * half_spread[i]), trade_lots[i]
-        price = math.floor(middle - 0.25 * half)  # buys what is offered below the new fair price
-        k = _command(out, k, i, TAKE, TAKER, BUY, price, int(rng.exponential(INFORMED_TRADES * size)))
-        price = math.ceil(middle + 0.25 * half)  # and sells what is bid above it
-        k = _command(out, k, i, TAKE, TAKER, SELL, price, int(rng.exponential(INFORMED_TRADES * size)))
+        if rng.random() < INFORMED_CHANCE:
+            price = math.floor(middle - 0.25 * half)  # buys what is offered below the new fair price
+            k = _command(out, k, i, TAKE, TAKER, BUY, price, int(rng.exponential(INFORMED_TRADES * size)))
+            price = math.ceil(middle + 0.25 * half)  # and sells what is bid above it
+            k = _command(out, k, i, TAKE, TAKER, SELL, price, int(rng.exponential(INFORMED_TRADES * size)))
         k = _command(out, k, i, WITHDRAW, MAKER, BUY, 0, 0)
         bid = math.floor(middle - half + 0.5)
         ask = max(math.floor(middle + half + 0.5), bid + 1)
