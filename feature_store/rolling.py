@@ -1,14 +1,19 @@
-"""Kernels that several views share: a window of the last n values, its sum and moments; Wilder's and the EMA's step.
+"""Kernels that several views share: a window of the last n values, its mean and moments; Wilder's and the EMA's step.
 
 A window of n values takes 2n places: each value is written twice, n apart, so that the last n always lie side by side,
-oldest first. Sums are taken afresh over the window on every bar: nothing accumulates, so a crash or a volume spike
-leaves no error behind after it has left the window, and the value depends on the window's values alone. Four partial
-sums in a fixed order let the processor work in parallel and round the same on every machine.
+oldest first. Sums are of differences to a value inside the window, which keep the digits that a sum of prices loses.
 """
 
 import math
 
 from feature_store.view import NAN, Floats, kernel
+
+TOLERANCE = 1e-12
+"""Largest relative error that a sliding sum of squares may carry."""
+ROUNDING = 4.5e-16
+"""Four times the relative error of one operation: what one step adds, as a share of the terms it adds up."""
+MOMENTS = 4
+"""Places that `moments` needs before its window."""
 
 
 @kernel
@@ -22,7 +27,7 @@ def push(state: Floats, at: int, length: int, count: int, value: float) -> int:
 
 @kernel
 def mean_offset(state: Floats, start: int, length: int) -> float:
-    """Mean of a window's values less its oldest value: the differences keep the digits that a sum of prices loses."""
+    """Mean of a window's values less its oldest value; four partial sums keep the processor busy, in a fixed order."""
     origin = state[start]
     a = b = c = d = 0.0
     whole = length - length % 4
@@ -37,34 +42,41 @@ def mean_offset(state: Floats, start: int, length: int) -> float:
 
 
 @kernel
-def moments(state: Floats, start: int, length: int) -> tuple[float, float]:
-    """`mean_offset` and the sum of squares about the mean; exactly 0 and 0 where all values are equal.
+def moments(state: Floats, at: int, length: int, count: int, value: float) -> tuple[float, float]:
+    """Take the count-th value (from 0); return the last `length` values' mean and sum of squares about it.
 
-    One pass, safe because differences are taken from one of the window's own values: the two sums then cancel by at
-    most a factor of `length`, however large the values or the spikes among them.
+    NaN before `length` values; exactly the value and 0 where all are equal. State at `at`: origin, sum and sum of
+    squares of the differences to it, rounding bound, then the window (2·length): 4 + 2·length places.
+
+    The sums slide along with the window. Their rounding errors are bounded on the way, and as soon as the bound is
+    above `TOLERANCE` of the result (a spike has left, the values have drifted off, nothing varies) both are taken
+    afresh over the window, from an origin inside it: their cancellation is then at most a factor of `length`.
     """
+    window = at + MOMENTS
+    old = state[window + count % length] - state[at]
+    start = push(state, window, length, count, value)
+    if count + 1 < length:
+        return NAN, NAN
+    if count + 1 > length:
+        new = value - state[at]
+        state[at + 1] += new - old
+        state[at + 2] += new * new - old * old
+        state[at + 3] += state[at + 2] + new * new + old * old
+        mean = state[at + 1] / length
+        squares = state[at + 2] - state[at + 1] * mean
+        if state[at + 3] * ROUNDING <= squares * TOLERANCE:
+            return state[at] + mean, squares
     origin = state[start]
-    s0 = s1 = s2 = s3 = q0 = q1 = q2 = q3 = 0.0
-    whole = length - length % 4
-    for i in range(start, start + whole, 4):
-        d0 = state[i] - origin
-        d1 = state[i + 1] - origin
-        d2 = state[i + 2] - origin
-        d3 = state[i + 3] - origin
-        s0 += d0
-        s1 += d1
-        s2 += d2
-        s3 += d3
-        q0 += d0 * d0
-        q1 += d1 * d1
-        q2 += d2 * d2
-        q3 += d3 * d3
-    for i in range(start + whole, start + length):
-        d0 = state[i] - origin
-        s0 += d0
-        q0 += d0 * d0
-    total = (s0 + s1) + (s2 + s3)
-    return total / length, max((q0 + q1) + (q2 + q3) - total * total / length, 0.0)
+    total = squares = 0.0
+    for i in range(start, start + length):
+        difference = state[i] - origin
+        total += difference
+        squares += difference * difference
+    state[at] = origin
+    state[at + 1] = total
+    state[at + 2] = squares
+    state[at + 3] = squares
+    return origin + total / length, max(squares - total * total / length, 0.0)
 
 
 @kernel

@@ -1,12 +1,12 @@
 """Bollinger bands of the close: mean plus and minus two population deviations (Bollinger, as in TA-Lib).
 
-State: 0 bars seen; 1… window of 20 closes (40 places).
+State: 0 bars seen; 1… moments of the last 20 closes (44 places).
 """
 
 import math
 
-from feature_store.rolling import moments, push
-from feature_store.view import CLOSE, NAN, FeatureView, Floats, Output, kernel
+from feature_store.rolling import MOMENTS, moments
+from feature_store.view import CLOSE, FeatureView, Floats, Output, kernel
 
 LENGTH, DEVIATIONS = 20, 2
 WINDOW = 1
@@ -16,14 +16,9 @@ WINDOW = 1
 def update(state: Floats, bar: Floats, out: Floats) -> None:
     count = int(state[0])
     close = bar[CLOSE]
-    start = push(state, WINDOW, LENGTH, count, close)
     state[0] = count + 1.0
-    if count + 1 < LENGTH:
-        out[0] = out[1] = out[2] = NAN
-        return
-    offset, squares = moments(state, start, LENGTH)
+    middle, squares = moments(state, WINDOW, LENGTH, count, close)
     width = DEVIATIONS * math.sqrt(squares / LENGTH)
-    middle = state[start] + offset
     out[0] = middle + width
     out[1] = middle
     out[2] = middle - width
@@ -36,7 +31,7 @@ BOLLINGER = FeatureView(
     version=1,
     inputs=("close",),
     warm_up=LENGTH,
-    state_size=WINDOW + 2 * LENGTH,
+    state_size=WINDOW + MOMENTS + 2 * LENGTH,
     update=update,
     outputs=(
         Output(f"bb_upper_{_LENGTHS}", "quote", f"Mean of {LENGTH} closes plus {DEVIATIONS} population deviations."),

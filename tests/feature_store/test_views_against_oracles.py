@@ -7,6 +7,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import talib
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from walks import column, walk
 
 from feature_store.scan import compute
@@ -132,6 +134,23 @@ def test_a_crash_and_a_volume_spike_leave_nothing_behind_after_they_left_the_win
         returns = np.log(bars[row - 59 : row + 1, CLOSE] / bars[row - 60 : row, CLOSE])
         volatility = math.sqrt(exact(returns)[1] / 59)
         assert column(values, "realized_vol_60")[row] == pytest.approx(volatility, rel=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 3.0, 9.0]), st.sampled_from([0.0, 0.5]))
+def test_moments_are_exact_to_1e_9_whatever_the_sizes(seed: int, decades: float, idle: float) -> None:
+    """Volumes over up to 18 decades with idle stretches and steps, against correctly rounded sums."""
+    rng = np.random.default_rng(seed)
+    times, bars = walk(400, seed)
+    sizes = np.repeat(10 ** rng.uniform(-decades, decades, 40), 10) * 10 ** rng.uniform(-decades, decades, 400)
+    bars[:, VOLUME] = np.where(np.repeat(rng.random(8), 50) < idle, 0.3, rng.random(400) * sizes)
+    values = column(compute(DEFAULT, times, bars), "volume_z_60")
+    for row in range(59, 400):
+        window = bars[row - 59 : row + 1, VOLUME]
+        mean, squares = exact(window)
+        spread = window.max() - window.min()
+        z = (window[-1] - mean) / math.sqrt(squares / 59) if spread else 0.0
+        assert values[row] == pytest.approx(z, rel=1e-9, abs=1e-9)
 
 
 def test_a_market_that_does_not_move_has_finite_features_at_once() -> None:
