@@ -1,7 +1,9 @@
 """A registry that speaks the four answers of MLflow's REST API that live uses, over real sockets."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 
 from aiohttp import web
@@ -55,3 +57,25 @@ async def serving() -> AsyncIterator[FakeRegistry]:
         yield registry
     finally:
         await runner.cleanup()
+
+
+@contextmanager
+def serving_in_thread() -> Iterator[FakeRegistry]:
+    """The same for a test that runs processes and no event loop."""
+    ready, done = threading.Event(), threading.Event()
+    held: list[FakeRegistry] = []
+
+    async def run() -> None:
+        async with serving() as registry:
+            held.append(registry)
+            ready.set()
+            await asyncio.to_thread(done.wait)
+
+    thread = threading.Thread(target=asyncio.run, args=(run(),))
+    thread.start()
+    ready.wait()
+    try:
+        yield held[0]
+    finally:
+        done.set()
+        thread.join()
