@@ -11,12 +11,9 @@ import orjson
 from lake import command
 from lake.errors import UsageError
 from lake.instruments import Instrument, instruments
-from lake.intervals import Interval, format_time, parse_time
+from lake.intervals import END_OF_TIME, Interval, format_time, parse_time
 from lake.settings import HomeSettings, LakeSettings, read_settings, refuse_unknown
 from lake.storage import Lake
-
-LAST = 2**62
-"""An end no bar reaches (microseconds): the open interval."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +41,7 @@ class Job:
         """What was asked for, open where it was not; None where nothing was."""
         if self.start is None and self.end is None:
             return None
-        return Interval(self.start or 0, LAST if self.end is None else self.end)
+        return Interval(self.start or 0, END_OF_TIME if self.end is None else self.end)
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:

@@ -21,6 +21,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from jobs.bronze import not_held
 from jobs.command import Job, main, parser
 from jobs.lock import writing
 from jobs.progress import Work
@@ -127,29 +128,6 @@ def raw_rows(
             "run_id": [run_id] * count,
         },
         schema=RAW_BARS.schema,
-    )
-
-
-def not_held(lake: Lake, rows: pa.Table) -> pa.Table:
-    """The rows whose venue, stream, instrument, time and payload bronze does not hold yet, each once."""
-    new = pl.DataFrame(rows).unique(list(RAW_BARS.key), keep="first", maintain_order=True)
-    if not lake.exists(RAW_BARS) or new.is_empty():
-        return new.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(RAW_BARS.schema)
-    times = new["event_time"]
-    held = (
-        lake.scan(RAW_BARS)
-        .filter(
-            pl.col("month").is_in(new["month"].unique().to_list()),
-            pl.col("stream").is_in(new["stream"].unique().to_list()),
-            pl.col("event_time").is_between(times.min(), times.max()),
-        )
-        .select(RAW_BARS.key)
-        .collect()
-    )
-    return (
-        new.join(held, on=list(RAW_BARS.key), how="anti")
-        .to_arrow(compat_level=pl.CompatLevel.oldest())
-        .cast(RAW_BARS.schema)
     )
 
 

@@ -22,6 +22,9 @@ TIMEFRAMES: dict[str, int] = {
     "1d": DAY,
 }
 
+END_OF_TIME = 253_402_214_400 * SECOND
+"""9999-12-31: where an open interval ends."""
+
 # 1970-01-05 was the first Monday of the epoch.
 _FIRST_MONDAY = 4 * DAY
 

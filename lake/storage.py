@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import orjson
 import polars as pl
 import pyarrow as pa
 from deltalake import CommitProperties, DeltaTable, write_deltalake
-from deltalake.exceptions import TableNotFoundError
+from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lake.errors import NothingStored
-from lake.intervals import Interval, to_datetime
+from lake.errors import ContractViolated, NothingStored
+from lake.intervals import Interval, to_datetime, to_us
 from lake.table import Table
 
 
@@ -90,8 +91,56 @@ class Lake:
         )
         return self.version(table)
 
+    def count(self, table: Table) -> int:
+        """Rows in the newest version, from the log alone where it carries statistics."""
+        return self.delta(table).count()
+
     def history(self, table: Table, limit: int = 50) -> list[dict[str, Any]]:
         return self.delta(table).history(limit)
+
+    def committed(self, table: Table, commit: str, since: int) -> bool:
+        """Whether a commit after version `since` carries this mark in its user metadata."""
+        return any(commit in str(entry.get("userMetadata", "")) for entry in self._newer(table, since))
+
+    def watermark(self, table: Table, source: Table) -> int | None:
+        """The version of `source` up to which `table` was last built, from the newest commit that says so."""
+        if not self.exists(table):
+            return None
+        for entry in self.delta(table).history():
+            note = entry.get("userMetadata")
+            reads = orjson.loads(note).get("reads", {}) if note else {}
+            if source.name in reads:
+                return int(reads[source.name])
+        return None
+
+    def changed(self, table: Table, since: int | None, until: int, streams: tuple[str, ...] = ()) -> Interval | None:
+        """The span of the time column over the files added after version `since`; None where there are none.
+
+        `streams` narrows it to those partitions. A version whose log is gone counts as the very beginning.
+        """
+        new = self._files(table, until)
+        if since is not None:
+            try:
+                old = self._files(table, since)
+            except DeltaError:
+                old = new.clear()
+            new = new.join(old, on="path", how="anti")
+        if streams:
+            new = new.filter(pl.col("partition.stream").is_in(streams))
+        if new.is_empty():
+            return None
+        bounds = new.select(pl.col(f"min.{table.time_column}").min(), pl.col(f"max.{table.time_column}").max()).row(0)
+        if None in bounds:
+            raise ContractViolated(f"{table.name}: a file holds no statistics of {table.time_column}. Rewrite it.")
+        start, last = (to_us(moment) for moment in bounds)
+        return Interval(start, last + 1)
+
+    def _files(self, table: Table, version: int) -> pl.DataFrame:
+        return pl.DataFrame(self.delta(table, version).get_add_actions(flatten=True))
+
+    def _newer(self, table: Table, since: int) -> list[dict[str, Any]]:
+        delta = self.delta(table)
+        return [entry for entry in delta.history(max(1, delta.version() - since)) if entry["version"] > since]
 
     def content_hash(self, table: Table, interval: Interval | None = None) -> str:
         """SHA-256 over the content columns of the interval, in key order: equal content, equal hash.

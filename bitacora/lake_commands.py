@@ -1,0 +1,102 @@
+"""`bitacora lake`: what is stored, without a JVM."""
+
+from pathlib import Path
+from typing import Annotated
+
+import orjson
+import typer
+
+from lake.errors import NothingStored
+from lake.intervals import END_OF_TIME, Interval, parse_time, to_datetime
+from lake.settings import HomeSettings, LakeSettings, read_settings
+from lake.storage import Lake
+from lake.tables import TABLES, table
+
+app = typer.Typer(no_args_is_help=True, help="What is stored: tables, rows, versions, content hashes. No JVM needed.")
+
+Name = Annotated[str, typer.Argument(help="A table's name, e.g. bars_5m_v1; add _quarantine for its refused rows.")]
+Start = Annotated[str | None, typer.Option(help="First instant, ISO 8601 UTC or ms.")]
+End = Annotated[str | None, typer.Option(help="End, exclusive.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
+
+
+def the_lake() -> Lake:
+    return Lake(read_settings(LakeSettings).root(read_settings(HomeSettings)))
+
+
+def _interval(start: str | None, end: str | None) -> Interval | None:
+    if start is None and end is None:
+        return None
+    return Interval(parse_time(start) if start else 0, parse_time(end) if end else END_OF_TIME)
+
+
+def _print(value: object) -> None:
+    print(orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode())
+
+
+@app.command("tables")
+def show_tables(as_json: Json = False) -> None:
+    """List the declared tables with version and size."""
+    lake = the_lake()
+    rows = []
+    for declared in TABLES.values():
+        stored = lake.exists(declared)
+        rows.append(
+            {
+                "table": declared.name,
+                "layer": declared.layer,
+                "version": lake.version(declared) if stored else None,
+                "rows": lake.count(declared) if stored else 0,
+                "owner": declared.owner,
+                "description": declared.description,
+            }
+        )
+    if as_json:
+        _print(rows)
+        return
+    for row in rows:
+        version = "-" if row["version"] is None else row["version"]
+        print(f"{row['layer']:7} {row['table']:16} version {version:>4} {row['rows']:>12,} rows  {row['description']}")
+
+
+@app.command()
+def read(
+    name: Name,
+    out: Annotated[Path, typer.Option(help="Parquet file to write.")],
+    start: Start = None,
+    end: End = None,
+    version: Annotated[int | None, typer.Option(help="An older version of the table.")] = None,
+) -> None:
+    """Write the rows of an interval to a Parquet file."""
+    frame = the_lake().scan(table(name), _interval(start, end), version).collect()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    frame.write_parquet(out)
+    print(f"{frame.height:,} rows of {name} in {out}")
+
+
+@app.command()
+def versions(name: Name, limit: int = 20, as_json: Json = False) -> None:
+    """List a table's commits, newest first."""
+    history = the_lake().history(table(name), limit)
+    if as_json:
+        _print(history)
+        return
+    for commit in history:
+        when = to_datetime(commit["timestamp"] * 1000).strftime("%Y-%m-%d %H:%M:%S")
+        print(
+            f"{commit.get('version', ''):>6} {when} {commit.get('operation', '')} {commit.get('run_id', '')}".rstrip()
+        )
+
+
+@app.command("hash")
+def content_hash(name: Name, start: Start = None, end: End = None, as_json: Json = False) -> None:
+    """Hash the content columns of an interval: equal content, equal hash, however often a job ran."""
+    lake = the_lake()
+    declared = table(name)
+    if not lake.exists(declared):
+        raise NothingStored(f"{name}: nothing stored in {lake.root} yet. Run the job that writes it.")
+    value = lake.content_hash(declared, _interval(start, end))
+    if as_json:
+        _print({"table": name, "start": start, "end": end, "hash": value, "version": lake.version(declared)})
+    else:
+        print(value)
