@@ -3,7 +3,7 @@
 import os
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 journal = typer.Typer(no_args_is_help=True, help="What live wrote down.")
 app.add_typer(journal, name="journal")
 
+Policy = Literal["person", "auto"]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 Seed = Annotated[int, typer.Option(help="Seed of the embedded exchange's world.")]
 Speed = Annotated[float, typer.Option(help="Market seconds per wall second.")]
@@ -29,9 +30,9 @@ _PASS_ON: dict[str, Any] = {
 @app.command()
 def doctor(as_json: Json = False) -> None:
     """Check Java, jars, storage, databases, clock, GPU and ports: what is wrong and how to fix it."""
-    from bitacora import doctor
+    from bitacora.doctor import command
 
-    raise typer.Exit(doctor.command(as_json))
+    raise typer.Exit(command(as_json))
 
 
 @app.command()
@@ -41,29 +42,29 @@ def demo(
     speed: Speed = 60.0,
 ) -> None:
     """Run the main job, embedded and offline; exit 0 only if the whole chain held."""
-    from bitacora.demo import run
+    from bitacora.demo.run import command
 
-    raise typer.Exit(run.command(seed, live_minutes, speed))
+    raise typer.Exit(command(seed, live_minutes, speed))
 
 
 @app.command()
 def up(
     seed: Seed = 1,
     speed: Speed = 60.0,
-    policy: Annotated[str, typer.Option(help="Who approves a promotion: person or auto.")] = "person",
+    policy: Annotated[Policy, typer.Option(help="Who approves a promotion.")] = "person",
 ) -> None:
     """Start the platform and print its addresses; `bitacora down` stops it."""
-    from bitacora import up
+    from bitacora.up import start
 
-    up.start(seed, speed, policy)
+    start(seed, speed, policy)
 
 
 @app.command()
 def down() -> None:
     """Stop what `up` started: live first, so that it cancels its orders; no process and no port is left."""
-    from bitacora import up
+    from bitacora.up import stop
 
-    up.stop()
+    stop()
 
 
 @app.command(**_PASS_ON)
@@ -80,9 +81,9 @@ def journal_export(
     path: Annotated[Path | None, typer.Option("--journal", help="A journal file; default: live's own.")] = None,
 ) -> None:
     """Intents, orders, fills and cancels, one JSON object per line."""
-    from bitacora import journal_export
+    from bitacora.journal_export import command
 
-    journal_export.command(path, as_json)
+    command(path, as_json)
 
 
 @app.command()
@@ -93,33 +94,33 @@ def lineage(
     as_json: Json = False,
 ) -> None:
     """Print the chain from an order to the raw messages; exit 65 where a link does not hold."""
-    from bitacora import lineage
+    from bitacora.lineage import command
 
-    raise typer.Exit(lineage.command(order_id, every, verify, as_json))
+    raise typer.Exit(command(order_id, every, verify, as_json))
 
 
 @app.command()
 def reconcile(as_json: Json = False) -> None:
     """Compare venue, journal and gold, exactly; exit 65 where they differ."""
-    from bitacora import reconcile
+    from bitacora.reconcile import command
 
-    raise typer.Exit(reconcile.command(as_json))
+    raise typer.Exit(command(as_json))
 
 
 @app.command()
 def skew(as_json: Json = False) -> None:
     """Compare the features live decided on with gold rebuilt by Spark; exit 65 above 1e-9."""
-    from bitacora import skew
+    from bitacora.skew import command
 
-    raise typer.Exit(skew.command(as_json))
+    raise typer.Exit(command(as_json))
 
 
 @app.command()
 def report(as_json: Json = False) -> None:
     """Write the report, one self-contained HTML file, and print its path."""
-    from bitacora.report import page
+    from bitacora.report.page import command
 
-    page.command(as_json)
+    command(as_json)
 
 
 def main(arguments: list[str] | None = None) -> None:

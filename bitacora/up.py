@@ -1,5 +1,6 @@
 """`bitacora up` and `down`: the platform running against the embedded exchange, and nothing of it left afterwards."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -27,8 +28,8 @@ class Control:
     mlflow_url: str
 
 
-def start_control(home: Home, venue_rest: str, policy: str, ports: dict[str, int]) -> Control:
-    """Start MLflow and Airflow beside each other and wait for both.
+def start_control(home: Home, venue_rest: Callable[[], str], policy: str, ports: dict[str, int]) -> Control:
+    """Start MLflow and Airflow beside each other and wait for both; `venue_rest` is asked after the database is made.
 
     Raises:
         Unavailable: one did not come up; the message carries the end of its log.
@@ -36,14 +37,14 @@ def start_control(home: Home, venue_rest: str, policy: str, ports: dict[str, int
     registry, registry_url = mlflow.start(home, ports.get("mlflow", 0))
     port = processes.free_port(ports.get("airflow", 0))
     airflow.migrate(home, port)
-    jobs = {"VENUE_REST": venue_rest, "TRAINING_TRACKING_URI": registry_url, "PROMOTION_POLICY": policy}
+    jobs = {"VENUE_REST": venue_rest(), "TRAINING_TRACKING_URI": registry_url, "PROMOTION_POLICY": policy}
     started = airflow.start(home, port, jobs)
     client = airflow.wait(home, started)
     mlflow.wait(registry)
     return Control(client, registry_url)
 
 
-def open_gates(control: Control, parsed: Callable[[], None] = lambda: None) -> None:
+def open_gates(control: Control) -> None:
     """Create the pools, wait until every DAG is parsed, and let `ingest` run.
 
     Raises:
@@ -52,14 +53,11 @@ def open_gates(control: Control, parsed: Callable[[], None] = lambda: None) -> N
     for name, slots in POOLS.items():
         control.airflow.set_pool(name, slots, "see plugins/bitacora_airflow/defaults.py")
     wait_for_dags(control.airflow)
-    parsed()
     control.airflow.pause("ingest", False)
 
 
 def wait_for_dags(client: AirflowApi, seconds: float = 60.0) -> None:
     """Wait until the dag-processor has stored all five DAGs."""
-    import time
-
     deadline = time.monotonic() + seconds
     while set(DAG_IDS) - set(client.dags()):
         if errors := client.import_errors():
@@ -88,8 +86,8 @@ def start(seed: int, speed: float, policy: str) -> None:
         print("starting the embedded exchange, MLflow and Airflow (about half a minute)", flush=True)
         with ThreadPoolExecutor() as pool:
             market = pool.submit(exchange.start, home, seed, speed, (PORTS["exchange"], PORTS["exchange-admin"]))
+            control = start_control(home, lambda: market.result().rest, policy, PORTS)
             opened = market.result()
-        control = start_control(home, opened.rest, policy, PORTS)
         open_gates(control)
         trading = live.start(home, opened, control.mlflow_url)
         live.wait(home, trading)
