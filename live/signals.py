@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, field
 from decimal import Decimal
 from typing import Any
@@ -21,6 +21,7 @@ from feature_store.service import FeatureService
 from feature_store.view import Floats
 from lake.errors import BadInput, BundleRejected
 from lake.instruments import Instrument
+from lake.intervals import SECOND, format_time
 from lake.journal import Record
 from live.account import Account
 from live.bars import REST_STREAM, WS_STREAM, ClosedBar, bars_of_records, closed_bar, missing_ranges
@@ -34,16 +35,19 @@ from live.orders import ZERO, OrderRequest, OrderType, Side
 from live.risk import Gateway
 
 log = logging.getLogger("live.signals")
+PUBLICATION_US = 30 * SECOND
+"""Market time within which a closed bar surely shows in REST."""
 
 
 @dataclass(slots=True)
 class Track:
-    """One instrument: its features, and bars that wait until the gap before them is closed."""
+    """One instrument: its features, bars that wait until the gap before them is closed, and which of those bars
+    have their decision already."""
 
     traded: Instrument
     features: LiveFeatures
     waiting: list[ClosedBar] = field(default_factory=list)
-    decided_until: int = 0
+    decided: set[int] = field(default_factory=set)
 
 
 class SignalPath:
@@ -85,6 +89,7 @@ class SignalPath:
         except VenueUnavailable:
             if bar is not None:
                 self._decide(track, bar, hold_for=Reason.GAP, received=frame.received)
+                track.decided.add(bar.open_time)
             raise
         self._take_waiting(track, bar, frame.received)
 
@@ -121,6 +126,7 @@ class SignalPath:
             for bar in late:
                 self._journal(bar)
             track.waiting += late
+        self._refuse_unpublished(track, [bar.open_time for bar in track.waiting], open_time, market_time)
 
     async def _seed(self, track: Track, open_time: int, market_time: int) -> None:
         start = track.features.history_start(open_time)
@@ -130,14 +136,29 @@ class SignalPath:
         for first, end in missing_ranges(held, start, open_time, self.bar_us):
             for bar in await fetch_bars(self._reader, track.traded, first, end, market_time):
                 self._journal(bar)
+                track.waiting.append(bar)
                 held[bar.open_time] = bar
+        self._refuse_unpublished(track, held, open_time, market_time)
         bars = [held[time_] for time_ in sorted(held)]
         await asyncio.to_thread(track.features.seed, bars)
-        track.decided_until = max(track.decided_until, bars[-1].open_time if bars else 0)
         track.waiting = [bar for bar in track.waiting if bar.open_time >= open_time]
         log.info("%s: %d bars of history", track.traded.id, len(bars))
         if all(each.features.next_open_time is not None for each in self._tracks.values()):
             self._replayed = self._account.journal.replayed = []
+
+    def _refuse_unpublished(self, track: Track, held: Iterable[int], open_time: int, market_time: int) -> None:
+        """The bar before `open_time` may close a moment before REST shows it; later than that it does not exist.
+
+        Raises:
+            VenueUnavailable: it is too early to say.
+        """
+        last = open_time - self.bar_us
+        if (
+            market_time - open_time < PUBLICATION_US
+            and last >= (track.features.next_open_time or 0)
+            and last not in held
+        ):
+            raise VenueUnavailable(f"{track.traded.id}: the bar of {format_time(last)} is not published yet")
 
     def _take_waiting(self, track: Track, newest: ClosedBar | None, received: float) -> None:
         waiting, track.waiting = sorted(track.waiting, key=lambda bar: bar.open_time), []
@@ -147,7 +168,9 @@ class SignalPath:
             except BarsRefused as error:
                 log.error("bar refused: %s", error)
                 continue
-            if bar.open_time > track.decided_until:
+            if bar.open_time in track.decided:
+                track.decided.discard(bar.open_time)
+            else:
                 late = bar is not newest or bar.stream == REST_STREAM
                 self._decide(track, bar, Reason.GAP if late else None, received)
 
@@ -172,7 +195,6 @@ class SignalPath:
             frame_hash=bar.payload_hash,
             reason=choice.reason,
         )
-        track.decided_until = bar.open_time
         if choice.order is not None:
             self._send(bar, decision_id, choice.order)
         self.on_decision(choice.reason, time.monotonic() - received)
