@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import signal
 import sys
+from collections.abc import AsyncIterator
 from decimal import Decimal, InvalidOperation
 from typing import NoReturn
 
@@ -78,44 +79,57 @@ def _application(routes: list[web.RouteDef]) -> web.AppRunner:
     return web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
 
 
-async def serve(venue: Venue, port: int, admin_port: int) -> None:
-    """Serve until SIGTERM or SIGINT; then close every connection and both ports."""
-    stopped = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stopped.set)
+@contextlib.asynccontextmanager
+async def listening(venue: Venue, port: int = 0, admin_port: int = 0) -> AsyncIterator[tuple[str, str]]:
+    """Let the venue's time run and serve it on loopback; gives host:port of the public and of the admin side.
+
+    On leaving, every connection and both ports are closed. If the venue's own task fails, the body is cancelled.
+    """
     public = _application(Rest(venue).routes() + WebSockets(venue).routes())
     admin = _application(Admin(venue).routes())
     try:
         port, admin_port = await _listen(public, port), await _listen(admin, admin_port)
-        venue.resume()
-        running = asyncio.create_task(venue.run())
-        _announce(venue, port, admin_port)
-        stop = asyncio.create_task(stopped.wait())
-        await asyncio.wait({running, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if running.done():
-            stop.cancel()
-            running.result()
-        running.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await running
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0.5):
-                await asyncio.gather(*(client.close() for client in list(venue.hub.clients)), return_exceptions=True)
+        async with asyncio.TaskGroup() as tasks:
+            venue.resume()
+            running = tasks.create_task(venue.run())
+            try:
+                yield f"{HOST}:{port}", f"{HOST}:{admin_port}"
+            finally:
+                running.cancel()
+                await _say_goodbye(venue)
     finally:
-        for client in list(venue.hub.clients):
-            client.cut()
         await public.cleanup()
         await admin.cleanup()
 
 
-def _announce(venue: Venue, port: int, admin_port: int) -> None:
+async def _say_goodbye(venue: Venue) -> None:
+    """Close every WebSocket properly, or cut it where the client does not answer."""
+    clients = list(venue.hub.clients)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(0.5):
+            await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
+    for client in clients:
+        client.cut()
+
+
+async def serve(venue: Venue, port: int, admin_port: int) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    async with listening(venue, port, admin_port) as (public, admin):
+        _announce(venue, public, admin)
+        await stopped.wait()
+
+
+def _announce(venue: Venue, public: str, admin: str) -> None:
     accounts = [{"api_key": a.api_key, "api_secret": a.api_secret} for a in venue.exchange.accounts]
     ready = {
         "ready": True,
-        "rest": f"http://{HOST}:{port}",
-        "ws": f"ws://{HOST}:{port}",
-        "admin": f"http://{HOST}:{admin_port}",
+        "rest": f"http://{public}",
+        "ws": f"ws://{public}",
+        "admin": f"http://{admin}",
         "market_time": venue.exchange.time,
         "accounts": accounts,
     }

@@ -224,7 +224,7 @@ class Depth:
 
     def _levels(self, side: int) -> dict[int, int]:
         rows: list[list[int]] = self._exchange.depth(self._i, side, 1_000_000).tolist()
-        return dict(rows)
+        return {price: lots for price, lots in rows}  # noqa: C416 - pairs come as lists
 
     def difference(self) -> dict[str, Any] | None:
         """The `depthUpdate` event since the last call, or None if the book did not change."""

@@ -34,8 +34,9 @@ class Venue:
         self.exchange.advance(self.clock.now())
 
     def pause(self) -> None:
-        self.catch_up()
+        """Stop the clock, the agents and matching, all at one instant; queries and cancels still work."""
         self.clock.pause()
+        self.catch_up()
         self.exchange.trading = False
         self.hub.publish()
 
