@@ -31,7 +31,7 @@ import numba
 SIGNATURE = "void(float64[::1], float64[:, ::1], float64[::1], float64[:, ::1])"
 
 
-@numba.njit(SIGNATURE, cache=True, **OPTIONS)
+@numba.njit(SIGNATURE, cache=CACHE, **OPTIONS)
 def scan(state, bars, scratch, outputs):
     skip = len(bars) - len(outputs)
     for i in range(len(bars)):
@@ -63,8 +63,14 @@ def _load(views: tuple[FeatureView, ...]) -> Scan:
     module = ModuleType(f"feature_store._fused.{name}")
     module.__file__ = str(path)
     module.__dict__.update({f"update_{i}": view.update for i, view in enumerate(views)}, OPTIONS=KERNEL_OPTIONS)
+    module.__dict__["CACHE"] = True
     sys.modules[module.__name__] = module  # numba looks a function's globals up by module
-    exec(compile(text, path, "exec"), module.__dict__)  # our own text, never read back
+    code = compile(text, path, "exec")  # our own text, never read back
+    try:
+        exec(code, module.__dict__)
+    except ModuleNotFoundError:  # a kernel of a module that cannot be imported by name: numba cannot load it again
+        module.__dict__["CACHE"] = False
+        exec(code, module.__dict__)
     return cast(Scan, module.__dict__["scan"])
 
 
