@@ -26,6 +26,8 @@ log = logging.getLogger("live.feed")
 _FIRST_DELAY, _MAX_DELAY = 0.2, 10.0
 SILENCE_SECONDS = 15.0
 """Without any event for this long the socket counts as mute and is replaced; open bars come every second or two."""
+CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)
+"""A venue that does not answer a close is left after a second."""
 STEADY_SECONDS = 60.0
 """A connection that held for this long starts the back-off anew: a storm stays below 60 connects in 5 minutes."""
 
@@ -65,7 +67,9 @@ class Feed:
         delay = _FIRST_DELAY
         while True:
             try:
-                async with self._session.ws_connect(self._url, heartbeat=20, max_msg_size=1 << 20) as socket:
+                async with self._session.ws_connect(
+                    self._url, heartbeat=20, max_msg_size=1 << 20, timeout=CLOSE_TIMEOUT
+                ) as socket:
                     await socket.send_str(orjson.dumps(self._subscription()).decode())
                     self.connects += 1
                     connected = time.monotonic()

@@ -19,6 +19,8 @@ from live.venue import Credentials
 
 log = logging.getLogger("live.user_stream")
 _FIRST_DELAY, _MAX_DELAY = 0.2, 10.0
+CLOSE_TIMEOUT = aiohttp.ClientWSTimeout(ws_close=1.0)
+"""A venue that does not answer a close is left after a second."""
 STEADY_SECONDS = 60.0
 """A connection that held for this long starts the back-off anew."""
 
@@ -39,21 +41,26 @@ class UserStream:
         delay = _FIRST_DELAY
         while True:
             try:
-                async with self._session.ws_connect(self._url, heartbeat=20) as socket:
-                    await self._subscribe(socket)
-                    await self._on_connect()
-                    self._on_state(True)
+                async with self._session.ws_connect(self._url, heartbeat=20, timeout=CLOSE_TIMEOUT) as socket:
                     connected = time.monotonic()
-                    await self._read(socket)
+                    await self._follow(socket)
                     if time.monotonic() - connected > STEADY_SECONDS:
                         delay = _FIRST_DELAY
                     log.warning("user stream closed by the venue (%s)", socket.close_code)
             except (aiohttp.ClientError, OSError, TimeoutError, TypeError, ValueError, VenueUnavailable) as error:
                 log.warning("user stream: %s", type(error).__name__)
-            finally:
-                self._on_state(False)
             await asyncio.sleep(delay * (1 + random.random()))
             delay = min(delay * 2, _MAX_DELAY)
+
+    async def _follow(self, socket: aiohttp.ClientWebSocketResponse) -> None:
+        """Subscribe, catch up, read until the end; the state falls before the socket is closed, which may take time."""
+        try:
+            await self._subscribe(socket)
+            await self._on_connect()
+            self._on_state(True)
+            await self._read(socket)
+        finally:
+            self._on_state(False)
 
     async def _subscribe(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         parameters = {"apiKey": self._credentials.api_key, "timestamp": self._timestamp()}

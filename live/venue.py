@@ -113,7 +113,7 @@ class Venue:
         reply = Reply(Outcome.UNKNOWN)
         for attempt in range(3):
             if attempt:
-                await asyncio.sleep(0.2 * 4**attempt)
+                await asyncio.sleep(0.2 * 2**attempt)
             reply = await self.query("GET", path, parameters or {}, signed)
             if reply.outcome is Outcome.YES:
                 return reply.body
