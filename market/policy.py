@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass
 
 from lake.errors import ContractViolated
 
-DEFAULT_BAND = 0.07
+DEFAULT_BAND = 0.06
 DEFAULT_NEUTRAL_WEIGHT = 0.5
 
 
