@@ -46,3 +46,13 @@ class Work:
         left = (self._total - self._done) / rate if rate else 0.0
         text = f"{self._what}: {self._done:,} of {self._total:,} ({rate:,.0f}/s, {left:.0f} s left) {about}"
         print(text.rstrip(), file=sys.stderr, flush=True)
+
+
+class Stages:
+    """One line per finished stage on stderr, with the seconds since the job began."""
+
+    def __init__(self, job: str) -> None:
+        self._job, self._began = job, time.monotonic()
+
+    def __call__(self, text: str) -> None:
+        print(f"{self._job} {time.monotonic() - self._began:6.1f} s  {text}", file=sys.stderr, flush=True)

@@ -1,0 +1,126 @@
+"""From bronze rows to typed bars, without Spark: judge every row alone, then fold what was received for one bar.
+
+A row that breaks a rule keeps its reason and goes to quarantine; it never touches a good one. The good rows of one bar
+are folded in the order of the venue's clock: the first counts, a later one with other content is a correction, known
+from the moment it was sent. So silver is a pure function of bronze, whenever and however often it is built.
+"""
+
+import hashlib
+from datetime import timedelta
+from typing import Any
+
+import orjson
+import polars as pl
+
+from lake.instruments import INSTRUMENTS
+from lake.intervals import timeframe_us
+from lake.table import Table
+from lake.tables.bars import PUBLICATION_DELAY
+from lake.wire.bars import parse_payloads, stream_timeframe
+
+TOLERANCE = 1e-12
+"""Two streams' numbers for one bar agree within this relative difference: a sum's last digit depends on its order."""
+
+NUMBERS = ("open", "high", "low", "close", "volume", "quote_volume")
+_TIME = pl.Datetime("us", "UTC")
+_RAW = ("venue", "stream", "instrument", "event_time", "market_time", "payload", "payload_hash")
+_DELAY = timedelta(microseconds=PUBLICATION_DELAY)
+
+
+def typed_rows(raw: pl.DataFrame, table: Table) -> pl.DataFrame:
+    """One candidate bar per bronze row: the table's columns, `market_time`, and `reason`, null for a good row.
+
+    Args:
+        raw: bronze rows of streams of one timeframe, with every content column.
+    """
+    parts = [_typed(rows, str(stream), table) for (stream,), rows in raw.group_by("stream", maintain_order=True)]
+    return pl.concat(parts) if parts else _typed(raw, "rest:klines_1m", table)
+
+
+def _typed(raw: pl.DataFrame, stream: str, table: Table) -> pl.DataFrame:
+    step = timeframe_us(stream_timeframe(stream))
+    parsed = parse_payloads(stream, raw["payload"]).rename({"open_time": "open_us", "close_time": "close_us"})
+    rows = pl.concat([raw.select(*_RAW, "month"), parsed], how="horizontal").with_columns(
+        open_time=pl.col("open_us").cast(_TIME),
+        source=pl.lit(stream),
+    )
+    rows = rows.with_columns(reason=_reason(table, step))
+    close = pl.col("open_time") + timedelta(microseconds=step)
+    return rows.with_columns(
+        raw_event_time=pl.col("event_time"),
+        event_time=close,
+        available_time=close + _DELAY,
+        month=pl.col("open_time").dt.strftime("%Y-%m"),
+    ).select(*table.schema.names, "market_time", "reason", "venue", "stream", "payload", "raw_event_time")
+
+
+def _reason(table: Table, step: int) -> pl.Expr:
+    """Every rule the row breaks, joined by '; '; null where it breaks none."""
+    readable = pl.col("problem").is_null()
+    market = pl.col("market_time").dt.epoch("us")
+    rules = [
+        (pl.col("problem"), ~readable),
+        ("unknown instrument", ~pl.col("instrument").is_in(list(INSTRUMENTS))),
+        ("bar is not closed", readable & ~pl.col("closed")),
+        ("open time is not the bronze row's event time", pl.col("open_us") != pl.col("event_time").dt.epoch("us")),
+        ("length is not the stream's timeframe", pl.col("close_us") - pl.col("open_us") != step),
+        ("timestamp in the venue's future", pl.col("open_us") + step > market),
+        *((check.reason, readable & ~expression(check.sql)) for check in table.checks),
+    ]
+    said = [pl.when(broken).then(pl.lit(text) if isinstance(text, str) else text) for text, broken in rules]
+    joined = pl.concat_str(said, separator="; ", ignore_nulls=True)
+    return pl.when(joined != "").then(joined)
+
+
+def expression(sql: str) -> pl.Expr:
+    """A declared check in Polars; a null counts as broken. Spark's `unix_micros(open_time)` is `open_us` here."""
+    return pl.sql_expr(sql.replace("unix_micros(open_time)", "open_us")).fill_null(False)
+
+
+def fold(rows: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The bars that stand, and the rows that lost: those contradict a bar without being later than it.
+
+    Args:
+        rows: good candidates with `market_time`, when the content was known; any order. A row that agrees with what
+            stands is dropped.
+    """
+    rows = rows.sort(*table.key, "market_time", "payload_hash", maintain_order=True)
+    alone = pl.len().over(table.key) == 1
+    bars, lost = [], []
+    for _, group in rows.filter(~alone).group_by(table.key, maintain_order=True):
+        stands, *others = group.iter_rows(named=True)
+        for other in others:
+            if agree(stands, other):
+                continue
+            if other["market_time"] > stands["market_time"]:
+                stands = other | {"available_time": max(other["market_time"], other["event_time"] + _DELAY)}
+            else:
+                lost.append(other | {"reason": "contradicts a bar without being sent later"})
+        bars.append(stands)
+    standing = pl.concat([rows.filter(alone), pl.DataFrame(bars, schema=rows.schema)])
+    return standing.sort(table.key), pl.DataFrame(lost, schema=rows.schema)
+
+
+def agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two rows say the same of a bar; a number that one source does not have says nothing."""
+    pairs = [(one[name], other[name]) for name in (*NUMBERS, "trade_count")]
+    known = [(a, b) for a, b in pairs if a is not None and b is not None]
+    return all(abs(a - b) <= TOLERANCE * max(abs(a), abs(b)) for a, b in known)
+
+
+def refused(rows: pl.DataFrame) -> pl.DataFrame:
+    """Rows of a quarantine table (without `received_time`) for candidates with a reason."""
+    texts, hashes = [], []
+    for row in rows.iter_rows(named=True):
+        as_received = {name: row[name] for name in _RAW if name != "event_time"}
+        times = {"event_time": row["raw_event_time"].isoformat(), "market_time": row["market_time"].isoformat()}
+        text = orjson.dumps(as_received | times, option=orjson.OPT_SORT_KEYS).decode()
+        texts.append(text)
+        hashes.append(hashlib.sha256(f"{row['reason']}\n{text}".encode()).hexdigest())
+    return rows.select(
+        "reason",
+        "instrument",
+        pl.col("raw_event_time").alias("event_time"),
+        pl.Series("row", texts, pl.String),
+        pl.Series("row_hash", hashes, pl.String),
+    )

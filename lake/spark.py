@@ -1,0 +1,197 @@
+"""Spark over the lake: the session, schemas from the declarations, and the one way a job writes a table.
+
+`merge` makes a table's interval equal to what a job computed from its inputs: new keys are inserted, changed content is
+replaced (the older value stays in the Delta history), equal content is left alone and makes no commit. Every commit
+compares and sets: it carries the version it was computed on as a Delta transaction, and whoever was overtaken computes
+again, so runs at the same time, or after a kill, leave the same content.
+"""
+
+import sys
+import time
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import reduce
+
+import orjson
+import polars as pl
+import pyarrow as pa
+from delta.tables import DeltaTable
+from pyspark.errors import PySparkException
+from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import functions as F
+from pyspark.sql.pandas.types import from_arrow_schema
+from pyspark.sql.types import StructType
+
+from lake.errors import TryAgain
+from lake.intervals import Interval, to_datetime
+from lake.spark_conf import spark_conf
+from lake.storage import Lake
+from lake.table import Table
+
+ATTEMPTS = 6
+_USER_METADATA = "spark.databricks.delta.commitInfo.userMetadata"
+_APP, _APP_VERSION = "spark.databricks.delta.write.txnAppId", "spark.databricks.delta.write.txnVersion"
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    """What a merge did; `version` is the table's newest, whether or not this merge made it."""
+
+    version: int
+    inserted: int = 0
+    updated: int = 0
+    unchanged: int = 0
+
+    @property
+    def rows(self) -> int:
+        """Rows that were written."""
+        return self.inserted + self.updated
+
+
+def spark_session(lake: Lake, app_name: str) -> SparkSession:
+    """Start Spark, or join the one that `spark-submit` started, with the lake's settings.
+
+    Raises:
+        Misconfigured: there is no Java, or `make setup` has not fetched the jars.
+    """
+    import os
+
+    os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
+    builder = SparkSession.builder.appName(app_name)
+    for name, value in spark_conf(lake).items():
+        builder = builder.config(name, value)
+    session: SparkSession = builder.getOrCreate()
+    session.sparkContext.setLogLevel("ERROR")
+    return session
+
+
+def spark_schema(schema: pa.Schema) -> StructType:
+    """The declared Arrow schema in Spark's types, nullability included; UTC times become TIMESTAMP."""
+    return from_arrow_schema(schema)
+
+
+def read(
+    session: SparkSession, lake: Lake, table: Table, interval: Interval | None = None, version: int | None = None
+) -> DataFrame:
+    """The table's rows of the interval on its time column, at a version; the partitions outside are not opened."""
+    reader = session.read.format("delta")
+    if version is not None:
+        reader = reader.option("versionAsOf", version)
+    frame = reader.load(lake.uri(table))
+    return frame if interval is None else frame.where(in_interval(table, interval))
+
+
+def in_interval(table: Table, interval: Interval) -> Column:
+    """The interval as a filter, with the months that prune the partitions."""
+    bound = (F.timestamp_micros(F.lit(at)) for at in (interval.start, interval.end))
+    start, end = bound
+    condition = (F.col(table.time_column) >= start) & (F.col(table.time_column) < end)
+    if "month" in table.partition:
+        first, last = months_bounds(interval)
+        condition = condition & F.col("month").between(first, last)
+    return condition
+
+
+def months_bounds(interval: Interval) -> tuple[str, str]:
+    """First and last month of an interval as YYYY-MM."""
+    return tuple(to_datetime(at).strftime("%Y-%m") for at in (interval.start, max(interval.start, interval.end - 1)))  # type: ignore[return-value]  # two of them
+
+
+def create(session: SparkSession, lake: Lake, table: Table) -> None:
+    """Create the table from its declaration, checks as Delta constraints included; does nothing where it exists."""
+    if lake.exists(table):
+        return
+    builder = DeltaTable.createIfNotExists(session).location(lake.uri(table)).addColumns(spark_schema(table.schema))
+    if table.partition:
+        builder = builder.partitionedBy(*table.partition)
+    properties = {"delta.dataSkippingStatsColumns": ",".join(_statistics(table)), **table.properties}
+    properties |= {f"delta.constraints.check_{i}": check.sql for i, check in enumerate(table.checks)}
+    for name, value in properties.items():
+        builder = builder.property(name, value)
+    try:
+        builder.execute()
+    except PySparkException:
+        if not lake.exists(table):  # else another run created it first
+            raise
+
+
+def _statistics(table: Table) -> list[str]:
+    """Columns worth minimum and maximum per file: keys and times."""
+    names = [*table.key, *(c.name for c in table.columns if pa.types.is_timestamp(c.type))]
+    return [name for name in dict.fromkeys(names) if name not in table.partition]
+
+
+def merge(
+    session: SparkSession,
+    lake: Lake,
+    table: Table,
+    rows: DataFrame,
+    interval: Interval | None,
+    run_id: str,
+    reads: Mapping[str, int] | None = None,
+) -> Merged:
+    """Bring the table's interval to `rows`, which hold every declared column and each key once.
+
+    Rows of the table whose key is not among `rows` stay. `reads` (input table to version) goes into the commit, where
+    `watermark` finds it.
+
+    Raises:
+        TryAgain: other runs committed first, six times in a row.
+    """
+    create(session, lake, table)
+    rows = rows.select(*table.schema.names)
+    for attempt in range(ATTEMPTS):
+        base = lake.version(table)
+        pending, counts = _pending(session, lake, table, rows, interval, base)
+        if not counts.rows:
+            return counts
+        commit = uuid.uuid4().hex
+        note = {"run_id": run_id, "commit": commit, "reads": dict(reads or {})}
+        try:
+            _commit(session, lake, table, pending, counts, base, orjson.dumps(note).decode())
+        except PySparkException as error:
+            if "Concurrent" not in type(error).__name__ and "CONCURRENT" not in str(error):
+                raise
+        else:
+            if lake.committed(table, commit, since=base):
+                return replace(counts, version=lake.version(table))
+        time.sleep(0.2 * 2**attempt)
+    raise TryAgain(f"{table.name}: other runs committed first, {ATTEMPTS} times in a row.")
+
+
+def _pending(
+    session: SparkSession, lake: Lake, table: Table, rows: DataFrame, interval: Interval | None, base: int
+) -> tuple[DataFrame, Merged]:
+    """The rows that are new or changed against version `base`, and how many there are of each."""
+    held = lake.scan(table, interval, base).select(pl.len()).collect().item()
+    if not held:
+        return rows, Merged(base, inserted=rows.count())
+    keys, rest = list(table.key), [c for c in table.content_columns if c not in table.key]
+    target = read(session, lake, table, interval, base).select(*keys, F.struct(*rest).alias("held"))
+    same = [F.col(f"held.{name}").eqNullSafe(F.col(name)) for name in rest]
+    status = F.when(F.col("held").isNull(), "new").when(reduce(Column.__and__, same), "same").otherwise("changed")
+    judged = rows.join(target, keys, "left").withColumn("status", status).drop("held").persist()
+    found = {row["status"]: row["count"] for row in judged.groupBy("status").count().collect()}
+    counts = Merged(base, found.get("new", 0), found.get("changed", 0), found.get("same", 0))
+    return judged.where("status <> 'same'").drop("status").select(*table.schema.names), counts
+
+
+def _commit(
+    session: SparkSession, lake: Lake, table: Table, pending: DataFrame, counts: Merged, base: int, note: str
+) -> None:
+    """Write in one commit, which Delta leaves out if another one was made on the same `base`."""
+    settings = {_USER_METADATA: note, _APP: f"bitacora/{table.name}", _APP_VERSION: str(base + 1)}
+    for name, value in settings.items():
+        session.conf.set(name, value)
+    try:
+        if not counts.updated:
+            pending.write.format("delta").mode("append").save(lake.uri(table))
+            return
+        keys = [*table.key, *(p for p in table.partition if p not in table.key)]
+        condition = " AND ".join(f"target.{name} = source.{name}" for name in keys)
+        target = DeltaTable.forPath(session, lake.uri(table)).alias("target")
+        target.merge(pending.alias("source"), condition).whenMatchedUpdateAll().whenNotMatchedInsertAll().execute()
+    finally:
+        for name in settings:
+            session.conf.unset(name)
