@@ -11,8 +11,9 @@ Without --start and --end the interval spans every bronze row that silver has no
 again, at once or after a kill: equal input leaves equal content.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import polars as pl
@@ -125,7 +126,7 @@ def months(interval: Interval) -> list[Interval]:
         start = int(at.timestamp()) * 1_000_000
         next_month = to_datetime(start + 32 * DAY).replace(day=1)
         cuts.append(min(int(next_month.timestamp()) * 1_000_000, interval.end))
-    return [Interval(a, b) for a, b in zip(cuts, cuts[1:], strict=False)]
+    return [Interval(a, b) for a, b in pairwise(cuts)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,7 +239,8 @@ def run(job: Job) -> dict[str, Any]:
 
 def _told(built: Built) -> str:
     m = built.merged
-    return f"v{m.version}: {m.inserted:,} new, {m.updated:,} corrected, {m.unchanged:,} as before, {built.refused:,} refused"
+    counts = f"{m.inserted:,} new, {m.updated:,} corrected, {m.unchanged:,} as before, {built.refused:,} refused"
+    return f"v{m.version}: {counts}"
 
 
 def _summary(lake: Lake, built: dict[str, Built]) -> dict[str, Any]:

@@ -6,6 +6,7 @@ compares and sets: it carries the version it was computed on as a Delta transact
 again, so runs at the same time, or after a kill, leave the same content.
 """
 
+import os
 import sys
 import time
 import uuid
@@ -55,8 +56,6 @@ def spark_session(lake: Lake, app_name: str) -> SparkSession:
     Raises:
         Misconfigured: there is no Java, or `make setup` has not fetched the jars.
     """
-    import os
-
     os.environ["PYSPARK_PYTHON"] = os.environ["PYSPARK_DRIVER_PYTHON"] = sys.executable
     builder = SparkSession.builder.appName(app_name)
     for name, value in spark_conf(lake).items():
