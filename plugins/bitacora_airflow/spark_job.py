@@ -58,10 +58,12 @@ class SparkJob(SparkSubmitOperator):
         self.driver_class_path = ":".join(jars)
         self.application_args = [self.module, *command_line(self.arguments, self.options)]
         self.env_vars = job_environment() | {"PYSPARK_PYTHON": sys.executable}
+        code = os.EX_OK
         try:
             super().execute(context)
         except AirflowException as error:
-            raise_for(exit_code(error), self.module)
+            code = exit_code(error)
+        raise_for(code, self.module)  # outside the handler: the job's output is in the log already, not once more
         summary = self._lines.summary if self._lines else None
         summaries.publish(context, self.outlets, summary, first_try=context["ti"].try_number == 1)
         return summary
