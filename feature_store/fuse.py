@@ -25,7 +25,7 @@ from lake.errors import Misconfigured
 Scan = Callable[[Floats, Floats, Floats, Floats], None]
 
 _HEADER = """\
-# Written by feature_store.fuse; safe to delete. Views: {names}
+'''Written by feature_store.fuse; safe to delete. Views: {names}.'''
 import numba
 
 SIGNATURE = "void(float64[::1], float64[:, ::1], float64[::1], float64[:, ::1])"
