@@ -29,6 +29,7 @@ NO_PRICE = 2**62
 REFUSED_BALANCE = -1
 """`place` answers this instead of an order id when the owner cannot pay."""
 
+# Kernels in other files freeze these numbers into Numba's disk cache: after a change here delete market/__pycache__.
 # Columns of Book.orders; an order's remaining lots, and its neighbours in the level's queue (slots, -1 is none).
 ORDER_ID, ORDER_OWNER, ORDER_SIDE, ORDER_PRICE, ORDER_LOTS, ORDER_PREVIOUS, ORDER_NEXT, ORDER_FIELDS = range(8)
 # Columns of Book.levels.

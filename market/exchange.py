@@ -29,8 +29,9 @@ from market.orders import Account, Fill, NewOrder, Order
 
 FIRST_CLIENT = 3
 """Owner number of the first account; below are the venue's fees and the agents."""
-AGENT_QUOTE = 5_000_000_000
-"""Quote that each agent starts with, and base worth as much at the first price: no flow of any seed exhausts it."""
+AGENT_QUOTE = 500_000_000
+"""Quote that each agent starts with, and base worth as much at the first price: months of flow do not exhaust it, and
+at a price down to 0.02 its units still fit 64 bits."""
 RECENT_TRADES = 1000
 
 
