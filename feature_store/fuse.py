@@ -24,8 +24,9 @@ from lake.errors import Misconfigured
 
 Scan = Callable[[Floats, Floats, Floats, Floats], None]
 
-_HEADER = """\
-'''Written by feature_store.fuse; safe to delete. Views: {names}.'''
+_DOCSTRING = '"""Written by feature_store.fuse; safe to delete. Views: {names}."""'
+
+_SCAN = """
 import numba
 
 SIGNATURE = "void(float64[::1], float64[:, ::1], float64[::1], float64[:, ::1])"
@@ -75,7 +76,7 @@ def _load(views: tuple[FeatureView, ...]) -> Scan:
 
 
 def _text(views: tuple[FeatureView, ...]) -> str:
-    lines = [_HEADER.format(names=", ".join(view.name for view in views))]
+    lines = [_DOCSTRING.format(names=", ".join(view.name for view in views)), _SCAN]
     at = to = 0
     for i, view in enumerate(views):
         state_end, out_end = at + view.state_size, to + len(view.outputs)
