@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from market.policy import DEFAULT_BAND, PolicyParameters
+from market.policy import PolicyParameters
 from training import evaluate
 from training.errors import NotEnoughHistory
 from training.evaluate import Track
@@ -25,8 +25,6 @@ Report = Callable[[str, int, int], None]
 """Told (what, done, total) as the work goes on."""
 
 PREDICT_ROWS = 20_000
-FULL_WEIGHT_DEVIATIONS = 1.0
-"""The position is full when the predicted gross return is this many of its own deviations above zero."""
 
 
 @dataclass(frozen=True)
@@ -114,10 +112,14 @@ def fit(module: Model, config: Any, train: Samples, seed: int, threads: int) -> 
 
 
 def choose_policy(fitted: Fitted, train: Samples) -> PolicyParameters:
-    """Scale the policy to the model, on its own training rows: full weight at one deviation of the gross prediction."""
-    gross = predict_rows(fitted, train.features) + round_trip_cost(train.cost_bps_per_side)
-    deviation = float(np.sqrt(np.mean(gross**2)))
-    return PolicyParameters(max(FULL_WEIGHT_DEVIATIONS * deviation, 1e-6), DEFAULT_BAND)
+    """Scale the policy to the model, on its own training rows.
+
+    Full weight at one deviation of the gross prediction (docs/market.md), but not below the cost of a round trip: a
+    model that hardly dares to predict must not have its noise scaled up into full positions.
+    """
+    cost = round_trip_cost(train.cost_bps_per_side)
+    gross = predict_rows(fitted, train.features) + cost
+    return PolicyParameters(full_weight_return=max(float(np.sqrt(np.mean(gross**2))), cost))
 
 
 def predict(panel: Panel, fitted: Predictor, start: int, stop: int, window: int) -> Floats:
