@@ -8,6 +8,8 @@ VERSITYGW := github.com/versity/versitygw/cmd/versitygw@v1.8.0
 
 export PATH := $(CURDIR)/$(BIN):$(CURDIR)/.tools/bin:$(PATH)
 export PYTHONUNBUFFERED := 1
+# Imports are recompiled at every start where the machine switches bytecode off; the heavy ones then take seconds more.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test check bench up down lock tools clean
