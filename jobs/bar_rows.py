@@ -59,7 +59,6 @@ def _reason(table: Table, step: int) -> pl.Expr:
     readable = pl.col("problem").is_null()
     market = pl.col("market_time").dt.epoch("us")
     rules = [
-        (pl.col("problem"), ~readable),
         ("unknown instrument", ~pl.col("instrument").is_in(list(INSTRUMENTS))),
         ("bar is not closed", readable & ~pl.col("closed")),
         ("open time is not the bronze row's event time", pl.col("open_us") != pl.col("event_time").dt.epoch("us")),
@@ -67,8 +66,8 @@ def _reason(table: Table, step: int) -> pl.Expr:
         ("timestamp in the venue's future", pl.col("open_us") + step > market),
         *((check.reason, readable & ~expression(check.sql)) for check in table.checks),
     ]
-    said = [pl.when(broken).then(pl.lit(text) if isinstance(text, str) else text) for text, broken in rules]
-    joined = pl.concat_str(said, separator="; ", ignore_nulls=True)
+    said = [pl.when(broken).then(pl.lit(text)) for text, broken in rules]
+    joined = pl.concat_str(pl.col("problem"), *said, separator="; ", ignore_nulls=True)
     return pl.when(joined != "").then(joined)
 
 

@@ -11,7 +11,7 @@ Without --start and --end the interval spans every bronze row that silver has no
 again, at once or after a kill: equal input leaves equal content.
 """
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -37,6 +37,11 @@ from lake.wire.bars import stream_timeframe
 BATCH_ROWS = 50_000
 
 
+def month_of(time_us: int) -> str:
+    """The partition of a time, YYYY-MM."""
+    return to_datetime(time_us).strftime("%Y-%m")
+
+
 @dataclass(frozen=True, slots=True)
 class Source:
     """What a task needs to read its month: pinned versions, so that all tasks see one state of the lake."""
@@ -49,7 +54,7 @@ class Source:
 
     def bronze(self, timeframe: str, interval: Interval) -> pl.DataFrame:
         """Bronze rows of one timeframe's streams in the interval, however they were received."""
-        first, last = (to_datetime(at).strftime("%Y-%m") for at in (interval.start, interval.end - 1))
+        first, last = month_of(interval.start), month_of(interval.end - 1)
         return (
             self.lake.scan(RAW_BARS, interval, self.bronze_version)
             .filter(
@@ -61,13 +66,18 @@ class Source:
         )
 
     def minutes(self, interval: Interval) -> pl.DataFrame:
-        first, last = (to_datetime(at).strftime("%Y-%m") for at in (interval.start, interval.end - 1))
+        first, last = month_of(interval.start), month_of(interval.end - 1)
         return (
             self.lake.scan(BARS_1M, interval, self.silver_version)
             .filter(pl.col("month").is_between(pl.lit(first), pl.lit(last)))
             .filter(pl.col("instrument").is_in(list(self.instruments)))
             .collect()
         )
+
+    def months(self) -> set[str]:
+        """Months that hold any input."""
+        held = self.lake.partitions(RAW_BARS, "month", self.bronze_version)
+        return held | (self.lake.partitions(BARS_1M, "month", self.silver_version) if self.silver_version else set())
 
 
 def one_minute(source: Source, interval: Interval) -> pl.DataFrame:
@@ -115,7 +125,7 @@ def distribute(session: SparkSession, source: Source, kernel: Kernel, table: Tab
                 arrow = whole.with_columns(missing).select(schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
                 yield from arrow.cast(schema).to_batches(max_chunksize=BATCH_ROWS)
 
-    return session.range(0, len(units), 1, len(units)).mapInArrow(work, spark_schema(schema))
+    return session.range(0, len(units), 1, max(1, len(units))).mapInArrow(work, spark_schema(schema))
 
 
 def months(interval: Interval) -> list[Interval]:
@@ -152,7 +162,9 @@ def build(
     Raises:
         ContractViolated: the validation failed; nothing is committed.
     """
-    outcome = distribute(session, source, kernel, table, months(interval)).persist()
+    held = source.months()
+    units = [unit for unit in months(interval) if month_of(unit.start) in held]
+    outcome = distribute(session, source, kernel, table, units).persist()
     good = outcome.where("reason IS NULL").select(table.schema.names)
     quality.validate(good, table).require()
     merged = merge(session, job.lake, table, good, interval, job.run_id, reads)
@@ -186,8 +198,7 @@ def widen(interval: Interval | None, step: int) -> Interval | None:
 
 def streams(lake: Lake, timeframe: str) -> tuple[str, ...]:
     """Bronze streams of a timeframe."""
-    found = lake.scan(RAW_BARS).select(pl.col("stream").unique()).collect()["stream"]
-    return tuple(sorted(s for s in found if stream_timeframe(s) == timeframe))
+    return tuple(sorted(s for s in lake.partitions(RAW_BARS, "stream") if stream_timeframe(s) == timeframe))
 
 
 def _interval(

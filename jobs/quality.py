@@ -97,7 +97,7 @@ def _line(result: Any) -> str:
     config, found = result.expectation_config, result.result or {}
     about = config.description or f"{config.type}({config.kwargs.get('column', '')})"
     if result.exception_info and "raised_exception" not in result.exception_info:
-        trouble = next(iter(result.exception_info.values()), {})
+        trouble: dict[str, Any] = next(iter(result.exception_info.values()), {})
         return f"{about}: could not be checked: {trouble.get('exception_message', '')}"
     seen = found.get("unexpected_count", found.get("observed_value", "rows"))
     return f"{about}: {seen} unexpected"

@@ -135,7 +135,13 @@ class Lake:
         start, last = (to_us(moment) for moment in bounds)
         return Interval(start, last + 1)
 
-    def _files(self, table: Table, version: int) -> pl.DataFrame:
+    def partitions(self, table: Table, column: str, version: int | None = None) -> set[str]:
+        """Values of a partition column that hold any file; empty where the table does not exist."""
+        if not self.exists(table):
+            return set()
+        return set(self._files(table, version)[f"partition.{column}"])
+
+    def _files(self, table: Table, version: int | None) -> pl.DataFrame:
         return pl.DataFrame(self.delta(table, version).get_add_actions(flatten=True))
 
     def _newer(self, table: Table, since: int) -> list[dict[str, Any]]:
