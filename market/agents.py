@@ -53,8 +53,8 @@ INFORMED_CHANCE = 0.4
 """Chance per step that an informed taker looks."""
 INFORMED_TRADES, BREAKOUT_TRADES = 0.5, 0.25
 """Typical sizes of an informed and of a breakout taker's order, in typical trades."""
-NOISE_SHARE = 0.6
-"""Share of the wanted volume that noise takers trade; measured so that all kinds together trade what is wanted."""
+NOISE_SHARE = 0.75
+"""Share of the wanted volume that noise takers trade; all kinds together trade 0.9 to 1.4 times what is wanted."""
 NOISE_TRADES = 1.5
 """Typical size of a noise taker's order, in typical trades."""
 MOOD = 0.45
