@@ -46,7 +46,7 @@ def kline_from_rest(row: list[Any]) -> Kline:
             open=str(row[1]), high=str(row[2]), low=str(row[3]), close=str(row[4]),
             volume=str(row[5]), quote_volume=str(row[7]), trade_count=int(row[8]), closed=True,
         )  # fmt: skip
-    except (IndexError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise BadInput(f"not a Binance kline row: {row!r:.200}: {error}") from None
 
 
@@ -64,7 +64,7 @@ def kline_from_frame(frame: dict[str, Any]) -> Kline:
             open=k["o"], high=k["h"], low=k["l"], close=k["c"],
             volume=k["v"], quote_volume=k["q"], trade_count=int(k["n"]), closed=bool(k["x"]),
         )  # fmt: skip
-    except (KeyError, TypeError, ValueError) as error:
+    except (LookupError, TypeError, ValueError, OverflowError) as error:
         raise BadInput(f"not a Binance kline frame: {frame!r:.200}: {error}") from None
 
 
