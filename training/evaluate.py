@@ -43,12 +43,6 @@ class Track:
         """The days that are also in `days`."""
         return self._where(np.isin(self.days, days))
 
-    def joined(self, later: "Track") -> "Track":
-        """This track and, after its last day, the later one."""
-        tail = later if not len(self.days) else later.since(int(self.days[-1]) + 1)
-        pairs = ((getattr(self, name), getattr(tail, name)) for name in ("days", "returns", "turnover", "exposure"))
-        return Track(*(np.concatenate(pair) for pair in pairs))
-
     def _where(self, mask: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> "Track":
         return Track(self.days[mask], self.returns[mask], self.turnover[mask], self.exposure[mask])
 

@@ -15,6 +15,7 @@ import numpy as np
 from feature_store.service import services
 from lake.bundle import Manifest, verify_bundle
 from lake.errors import BitacoraError, BundleRejected
+from lake.intervals import DAY
 from market.policy import PolicyParameters
 from training import bundle, evaluate, onnx_model
 from training.evaluate import Track
@@ -142,7 +143,7 @@ def _same_market(recorded: Track, market: Track) -> Ints:
 def _replay(model: OnnxModel, manifest: Manifest, panel: Panel, days: Ints) -> Track:
     """Trade a bundle's model over whole days of the panel."""
     step = int(panel.open_times[1] - panel.open_times[0])
-    start, stop = (int(t - panel.open_times[0]) // step for t in (days[0], days[-1] + 86_400_000_000))
+    start, stop = (int(t - panel.open_times[0]) // step for t in (days[0], days[-1] + DAY))
     predictions = np.full(panel.labels.shape, np.nan)
     predictions[:, start:stop] = predict(panel, model, start, stop, manifest.window)
     which = np.zeros(len(panel.open_times), dtype=np.int64)

@@ -114,7 +114,8 @@ def test_the_audit_row_says_who_when_why_from_and_to(platform: Platform) -> None
     assert (row["action"], row["from_version"], row["to_version"]) == ("promote", None, 1)
     assert row["approved_by"] == "policy:auto" and row["why"] == "the gate passed"
     assert orjson.loads(row["verdict"])["passed"] is True
-    assert row["manifest_sha256"] == champion(platform)["tags"][0]["value"] or row["manifest_sha256"]
+    tags = {tag["key"]: tag["value"] for tag in champion(platform)["tags"]}
+    assert row["manifest_sha256"] == tags["manifest_sha256"]
 
 
 def test_promoting_the_champion_again_changes_nothing(platform: Platform, capsys: pytest.CaptureFixture[str]) -> None:

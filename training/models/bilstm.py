@@ -119,6 +119,7 @@ class FittedBiLstm:
 
     def export(self, path: Path) -> None:
         """See training.models.Fitted."""
+        logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, which nothing here needs
         example = torch.zeros(2, self.window, len(self.network.numerator), dtype=torch.float64)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # the exporter warns about its own dependencies
