@@ -187,6 +187,13 @@ async def test_a_missing_file_is_no_verdict_and_is_asked_for_again(setting: Sett
     assert setting.keeper.current is not None
 
 
+def test_a_whole_bundle_in_anothers_place_is_refused(tmp_path: Path) -> None:
+    pinned = Version("bitacora", 1, write_bundle(tmp_path / "a"))
+    write_bundle(tmp_path / "b", momentum_graph(gain=-1))
+    with pytest.raises(BundleRejected, match="expected SHA-256"):
+        load_model(tmp_path / "b", pinned, DEFAULT)
+
+
 def test_a_bundle_with_an_unlisted_file_or_a_link_is_refused(tmp_path: Path) -> None:
     digest = write_bundle(tmp_path / "b")
     version = Version("bitacora", 1, digest)

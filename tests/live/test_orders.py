@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.errors import JournalCorrupted
+from lake.journal import read_journal
 from live.account import Account
 from live.orders import Fill, Ledger, OrderReport, Side, Status
 from tests.live.fakes import BTC, MARKET_TIME, market_order, open_account, start
@@ -102,6 +103,20 @@ def test_a_fill_without_an_intent_is_refused() -> None:
     }  # fmt: skip
     with pytest.raises(JournalCorrupted, match="no intent"):
         Ledger().apply(record)
+
+
+def test_the_ledger_itself_is_deaf_to_repeated_fills_and_later_states(account: Account, tmp_path: Path) -> None:
+    name = _intend(account)
+    account.fill(_fill(name, "1", "0.01"))
+    account.report(OrderReport(name, "9", Status.FILLED, Decimal("0.01"), MARKET_TIME))
+    ledger = account.ledger
+    for record in read_journal(tmp_path / "journal.log")[0][-2:]:
+        ledger.apply(record)
+    late = {"seq": 9, "kind": "order", "client_order_id": name, "order_id": "9", "status": "open"}
+    ledger.apply(late | {"filled_quantity": "0"})
+    assert ledger.positions[BTC] == Decimal("0.01") - Decimal("0.0000007")
+    assert ledger.orders[name].status is Status.FILLED
+    assert (ledger.unsettled(), ledger.faults) == ([], [])
 
 
 _EVENTS = st.lists(
