@@ -27,7 +27,7 @@ DECISIONS = Table(
         Column("manifest_sha256", _TEXT, "Digest of the bundle used.", nullable=True),
         Column("target_weight", pa.float64(), "Share of the instrument's capital to hold.", "fraction"),
         Column("frame_hash", _TEXT, "SHA-256 of the raw frame that closed the bar: the bronze row's payload_hash."),
-        Column("reason", _TEXT, "Why: model, warming, gap, no_model, nan."),
+        Column("reason", _TEXT, "Why: model, warming, gap, no_model, nan, stale."),
     ),
     key=("decision_id",),
     time_column="event_time",
