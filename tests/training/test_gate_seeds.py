@@ -30,7 +30,9 @@ def verdict_of(job: tuple[int, int]) -> Verdict:
 
 
 @pytest.mark.slow
-def test_the_gate_passes_structure_and_refuses_noise() -> None:
+@pytest.mark.timeout(600)  # about a minute on two idle cores
+def test_the_gate_passes_structure_and_refuses_noise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # two processes on two cores: more threads would only spin
     jobs = [(seed, 1) for seed in range(1, 11)] + [(seed, 0) for seed in range(1, 21)]
     began = time.monotonic()
     with ProcessPoolExecutor(2, multiprocessing.get_context("spawn")) as pool:
