@@ -80,10 +80,11 @@ def fold(rows: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
     """The bars that stand, and the rows that lost: those contradict a bar without being later than it.
 
     Args:
-        rows: good candidates with `market_time`, when the content was known; any order. A row that agrees with what
-            stands is dropped.
+        rows: good candidates with `market_time`, when the content was known; any order. Bars built from minutes have
+            no `stream` and go first. A row that agrees with what stands is dropped.
     """
-    rows = rows.sort(*table.key, "market_time", "payload_hash", maintain_order=True)
+    streamed = pl.col("stream").is_not_null()
+    rows = rows.sort(*table.key, streamed, "market_time", "payload_hash", maintain_order=True)
     alone = pl.len().over(table.key) == 1
     bars, lost = [], []
     for _, group in rows.filter(~alone).group_by(table.key, maintain_order=True):

@@ -32,11 +32,13 @@ _PROCESS = {
     "spark.ui.enabled": "false",
     "spark.ui.showConsoleProgress": "false",
     "spark.log.level": "ERROR",
+    "spark.delta.logStore.s3a.impl": LOG_STORE,
 }
 
 # Batch jobs live for less than a minute: the optimizing compiler would not earn its warm-up back (measured: 20 % less
 # processor time over a whole bar build).
-_JAVA_OPTIONS = "-XX:TieredStopAtLevel=1 -XX:+UseParallelGC"
+_LOGGING = Path(__file__).with_name("log4j2.properties")
+_JAVA_OPTIONS = f"-XX:TieredStopAtLevel=1 -XX:+UseParallelGC -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
 
 
 def spark_conf(lake: Lake) -> dict[str, str]:
@@ -70,7 +72,6 @@ def _s3_conf() -> dict[str, str]:
             if "AWS_ACCESS_KEY_ID" in os.environ
             else "software.amazon.awssdk.auth.credentials.DefaultCredentialsProvider"
         ),
-        "spark.delta.logStore.s3a.impl": LOG_STORE,
         "spark.hadoop.fs.s3a.input.stream.type": "classic",
         "spark.hadoop.fs.s3a.fast.upload.buffer": "bytebuffer",
     }

@@ -1,0 +1,123 @@
+"""Silver bars to gold features on a real Spark session."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from feature_store.scan import Stream, compute
+from feature_store.service import DEFAULT
+from lake.intervals import DAY, MINUTE, WEEK, Interval
+from lake.spark import merge
+from lake.storage import Lake
+from lake.tables import BARS_5M, FEATURES_5M
+from tests.lake.raw_bars import BTC, ETH, START
+from tests.lake_fixtures import RunJob
+
+pytestmark = pytest.mark.spark
+
+BAR = ["open", "high", "low", "close", "volume"]
+SPAN = Interval(START, START + 3 * WEEK)
+
+
+def silver(count: int, instrument: str, start: int = START, seed: int = 1, **changed: Any) -> pl.DataFrame:
+    """A random walk of five-minute bars, straight in silver's columns."""
+    generator = np.random.default_rng(seed)
+    walk = 100 * np.exp(np.cumsum(generator.normal(0, 1.5e-3, count + 1)))
+    times = pl.Series(start + 5 * MINUTE * np.arange(count), dtype=pl.Int64).cast(pl.Datetime("us", "UTC"))
+    frame = pl.DataFrame({"open_time": times, "open": walk[:-1], "close": walk[1:]}).with_columns(
+        instrument=pl.lit(instrument),
+        event_time=pl.col("open_time") + pl.duration(minutes=5),
+        available_time=pl.col("open_time") + pl.duration(minutes=5, seconds=1),
+        high=pl.max_horizontal("open", "close") * 1.001,
+        low=pl.min_horizontal("open", "close") * 0.999,
+        volume=pl.Series(generator.lognormal(1, 1, count)),
+        quote_volume=pl.lit(None, pl.Float64),
+        trade_count=pl.lit(None, pl.Int64),
+        month=pl.col("open_time").dt.strftime("%Y-%m"),
+        source=pl.lit("bars_1m"),
+        payload_hash=pl.lit("0" * 64),
+    )
+    return frame.with_columns(**changed).select(BARS_5M.schema.names)
+
+
+def put(spark: Any, lake: Lake, bars: pl.DataFrame) -> None:
+    arrow = bars.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(BARS_5M.schema)
+    merge(spark, lake, BARS_5M, spark.createDataFrame(arrow), None, "test")
+
+
+def features(lake: Lake, instrument: str) -> pl.DataFrame:
+    return lake.scan(FEATURES_5M).filter(pl.col("instrument") == instrument).sort("open_time").collect()
+
+
+def test_gold_equals_the_scan_and_the_stream_bit_for_bit(spark: Any, lake: Lake, run_job: RunJob) -> None:
+    bars = {name: silver(3000, name, seed=seed) for seed, name in enumerate((BTC, ETH))}  # ten days: two periods
+    put(spark, lake, pl.concat(bars.values()))
+    summary = run_job("build_features")
+    assert (summary["rows"], summary["service_hash"]) == (6000, DEFAULT.content_hash)
+    for name, frame in bars.items():
+        gold = features(lake, name).select(FEATURES_5M.schema.names)
+        times, values = frame["open_time"].dt.epoch("us").to_numpy(), frame.select(BAR).to_numpy()
+        found = gold.select(DEFAULT.feature_names).fill_null(float("nan")).to_numpy()
+        np.testing.assert_array_equal(found, compute(DEFAULT, times, values))
+        stream = Stream(DEFAULT)
+        lived = [stream.update(int(t), bar) for t, bar in zip(times, values, strict=True)]
+        np.testing.assert_array_equal(found, np.array(lived))
+        assert gold.select(DEFAULT.feature_names).null_count().row(0)[0] == 1  # null, not NaN, until warm
+        assert (gold["available_time"] - gold["event_time"]).unique().dt.total_seconds().to_list() == [1]
+
+
+def test_a_rerun_changes_nothing_and_new_bars_only_add(spark: Any, lake: Lake, run_job: RunJob) -> None:
+    bars = silver(2600, BTC)
+    put(spark, lake, bars.head(2500))
+    run_job("build_features")
+    before, version = lake.content_hash(FEATURES_5M, SPAN), lake.version(FEATURES_5M)
+    assert run_job("build_features")["rows"] == 0
+    forced = run_job("build_features", start="2024-01-29", end="2024-03-01")
+    assert (forced["rows"], forced["unchanged"]) == (0, 2500)
+    assert (lake.content_hash(FEATURES_5M, SPAN), lake.version(FEATURES_5M)) == (before, version)
+
+    put(spark, lake, bars)
+    added = run_job("build_features")
+    assert added["rows"] == 100  # what was there is built again and found equal
+    first = Interval(START, START + 2500 * 5 * MINUTE)
+    assert lake.content_hash(FEATURES_5M, first) == before
+
+
+def test_a_late_correction_reaches_no_earlier_row_and_dates_those_it_moved(
+    spark: Any, lake: Lake, run_job: RunJob
+) -> None:
+    bars, at, sent = silver(2400, BTC), 1000, START + 20 * DAY
+    put(spark, lake, bars)
+    run_job("build_features")
+    before = features(lake, BTC)
+    late = pl.lit(sent).cast(pl.Datetime("us", "UTC"))
+    put(spark, lake, bars.slice(at, 1).with_columns(pl.col("volume") * 2, available_time=late))
+    run_job("build_features")
+    after = features(lake, BTC)
+    assert after.head(at).equals(before.head(at))
+    week = WEEK // (5 * MINUTE)
+    moved = after.slice(at, week - at)
+    assert moved["available_time"].dt.epoch("us").unique().to_list() == [sent]
+    assert moved["volume_z_60"][0] != before["volume_z_60"][at]
+    assert after.slice(week).equals(before.slice(week))  # outside the next period's warm-up nothing moves
+
+
+def test_rows_of_another_service_version_are_all_built_again(spark: Any, lake: Lake, run_job: RunJob) -> None:
+    put(spark, lake, silver(50, BTC))
+    run_job("build_features")
+    old = features(lake, BTC).with_columns(service_hash=pl.lit("old"))
+    arrow = old.select(FEATURES_5M.schema.names).to_arrow(compat_level=pl.CompatLevel.oldest())
+    merge(spark, lake, FEATURES_5M, spark.createDataFrame(arrow.cast(FEATURES_5M.schema)), None, "test")
+    assert run_job("build_features")["rows"] == 50
+    assert features(lake, BTC)["service_hash"].unique().to_list() == [DEFAULT.content_hash]
+
+
+def test_missing_bars_leave_the_rest_as_the_scan_has_it(spark: Any, lake: Lake, run_job: RunJob) -> None:
+    bars = silver(400, BTC).filter(pl.int_range(pl.len()).is_in([100, 101, 250]).not_())
+    put(spark, lake, bars)
+    assert run_job("build_features", instruments=BTC)["rows"] == 397
+    times, values = bars["open_time"].dt.epoch("us").to_numpy(), bars.select(BAR).to_numpy()
+    found = features(lake, BTC).select(DEFAULT.feature_names).fill_null(float("nan")).to_numpy()
+    np.testing.assert_array_equal(found, compute(DEFAULT, times, values))
