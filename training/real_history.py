@@ -75,14 +75,16 @@ def judge_model(panel: Panel, name: str, seed: int, threads: int) -> tuple[dict[
 def render(folder: Path, panel: Panel, results: dict[str, tuple[dict[str, Any], Verdict]], seed: int) -> str:
     """The results page, Markdown."""
     command = f"python -m training.real_history --data DIR --models {','.join(results)} --seed {seed}"
+    span = " to ".join(format_time(int(panel.open_times[at])) for at in (0, -1))
     lines = [
         "# Results on real history",
         "",
         "The embedded market has a structure planted in it; real markets owe us nothing. This page is what the whole",
         "procedure (features, labels, walk-forward, evaluation, gate) says on real bars, whatever it says.",
         "",
-        f"- made {datetime.now(UTC).date().isoformat()} at commit `{git_commit()[:12]}` by `{command} --out docs/results.md`",
-        f"- bars: {format_time(int(panel.open_times[0]))} to {format_time(int(panel.open_times[-1]))}, 5m, Binance spot",
+        f"- made {datetime.now(UTC).date().isoformat()} at commit `{git_commit()[:12]}`",
+        f"- by `{command} --out docs/results.md`",
+        f"- bars: {span}, 5m, Binance spot",
         *(f"- `{file}` (SHA-256 `{sha256_file(folder / file)[:16]}…`)" for file in FILES.values()),
         f"- label: net return over {panel.horizon} bars from the first open after the decision, "
         f"{panel.cost_bps_per_side:g} bps per side; long or flat, equal capital",
@@ -90,7 +92,7 @@ def render(folder: Path, panel: Panel, results: dict[str, tuple[dict[str, Any], 
         "",
     ]
     for name, (numbers, verdict) in results.items():
-        lines += _section(name, numbers, verdict)
+        lines += _section(name, numbers, verdict, panel.cost_bps_per_side)
     lines += [
         "## How to read it",
         "The interval is the 90 % block-bootstrap interval (blocks of 5 days) of the mean difference of daily net",
@@ -102,7 +104,7 @@ def render(folder: Path, panel: Panel, results: dict[str, tuple[dict[str, Any], 
     return "\n".join(lines)
 
 
-def _section(name: str, numbers: dict[str, Any], verdict: Verdict) -> list[str]:
+def _section(name: str, numbers: dict[str, Any], verdict: Verdict, cost_bps: float) -> list[str]:
     lines = [
         f"## {name}: {'passed' if verdict.passed else 'refused by the gate'}",
         "",
@@ -112,12 +114,13 @@ def _section(name: str, numbers: dict[str, Any], verdict: Verdict) -> list[str]:
         "| --- | --- | --- |",
         *(f"| {c.name} | {'yes' if c.passed else '**no**'} | {c.found} |" for c in verdict.checks[3:]),
         "",
-        "| strategy | total return | Sharpe | max drawdown | turnover a day | exposure |",
-        "| --- | --- | --- | --- | --- | --- |",
+        "| strategy | total return | net bps a day | costs | Sharpe | max drawdown | turnover a day | exposure |",
+        "| --- | --- | --- | --- | --- | --- | --- | --- |",
     ]
     for strategy, m in numbers["out_of_sample"].items():
         lines.append(
-            f"| {strategy.replace('_', ' ')} | {m['total_return']:.1%} | {m['sharpe']:.2f} | {m['max_drawdown']:.1%} | "
+            f"| {strategy.replace('_', ' ')} | {m['total_return']:.1%} | {m['mean_daily_bps']:.1f} | "
+            f"{-m['turnover_per_day'] * cost_bps:.1f} | {m['sharpe']:.2f} | {m['max_drawdown']:.1%} | "
             f"{m['turnover_per_day']:.2f} | {m['exposure']:.2f} |"
         )
     lines += [
