@@ -120,7 +120,7 @@ def _section(name: str, numbers: dict[str, Any], verdict: Verdict, cost_bps: flo
     for strategy, m in numbers["out_of_sample"].items():
         lines.append(
             f"| {strategy.replace('_', ' ')} | {m['total_return']:.1%} | {m['mean_daily_bps']:.1f} | "
-            f"{-m['turnover_per_day'] * cost_bps:.1f} | {m['sharpe']:.2f} | {m['max_drawdown']:.1%} | "
+            f"{m['turnover_per_day'] * cost_bps:.1f} | {m['sharpe']:.2f} | {m['max_drawdown']:.1%} | "
             f"{m['turnover_per_day']:.2f} | {m['exposure']:.2f} |"
         )
     lines += [
