@@ -127,6 +127,82 @@ def exposure(weights: ArrayLike) -> float:
     return float(np.abs(_series(weights, "weights")).mean())
 
 
+def value_at_risk(returns: ArrayLike, level: float = 0.95) -> float:
+    """Historical value at risk: the loss, as a positive fraction, that a share `level` of the periods did not exceed.
+
+    An observed return, never interpolated; negative where even that period gained.
+    """
+    series = _series(returns, "returns")
+    return float(-np.quantile(series, 1.0 - _share(level), method="inverted_cdf"))
+
+
+def expected_shortfall(returns: ArrayLike, level: float = 0.95) -> float:
+    """Mean loss of the worst share 1 − `level` of the periods (Acerbi & Tasche 2002).
+
+    The period on the boundary counts by the fraction that belongs to the tail; so it is never below the value at risk.
+    """
+    series = np.sort(_series(returns, "returns"))
+    tail = len(series) * (1.0 - _share(level))
+    whole = min(int(tail), len(series) - 1)
+    return float(-(series[:whole].sum() + (tail - whole) * series[whole]) / tail)
+
+
+def _share(level: float) -> float:
+    if not 0 < level < 1:
+        raise UsageError(f"level: expected within (0, 1), found {level}.")
+    return level
+
+
+def tail_ratio(returns: ArrayLike, level: float = 0.95) -> float:
+    """Upper `level` quantile over the depth of the lower one: above one, large gains outweigh large losses.
+
+    Infinite when that share of the periods never lost; zero when nothing happened.
+    """
+    low, high = np.quantile(_series(returns, "returns"), (1.0 - _share(level), level))
+    if low >= 0.0:
+        return math.inf if high > 0 else 0.0
+    return float(high / -low)
+
+
+def skewness(returns: ArrayLike) -> float:
+    """Third standardised moment of the sample, not corrected for its size; zero where returns do not vary."""
+    return _moment(_series(returns, "returns"), 3, 0.0)
+
+
+def kurtosis(returns: ArrayLike) -> float:
+    """Fourth standardised moment, 3 for a normal distribution (not the excess), not corrected for the sample's size."""
+    return _moment(_series(returns, "returns"), 4, 3.0)
+
+
+def _moment(series: Floats, order: int, still: float) -> float:
+    if np.ptp(series) == 0.0:
+        return still
+    return float(np.mean(((series - series.mean()) / series.std()) ** order))
+
+
+def correlation(returns: ArrayLike, reference: ArrayLike) -> float:
+    """Pearson's correlation with a reference's returns of the same periods; zero where either does not vary."""
+    ours, theirs = _pair(returns, reference)
+    if np.ptp(ours) == 0.0 or np.ptp(theirs) == 0.0:
+        return 0.0
+    return float(np.clip(np.corrcoef(ours, theirs)[0, 1], -1.0, 1.0))
+
+
+def beta(returns: ArrayLike, reference: ArrayLike) -> float:
+    """Slope of the returns on a reference's; zero where the reference does not vary."""
+    ours, theirs = _pair(returns, reference)
+    if np.ptp(theirs) == 0.0:
+        return 0.0
+    return float(np.cov(ours, theirs)[0, 1] / theirs.var(ddof=1))
+
+
+def _pair(returns: ArrayLike, reference: ArrayLike) -> tuple[Floats, Floats]:
+    ours, theirs = _series(returns, "returns", 2), _series(reference, "reference", 2)
+    if len(ours) != len(theirs):
+        raise UsageError(f"reference: expected {len(ours)} returns of the same periods, found {len(theirs)}.")
+    return ours, theirs
+
+
 @dataclass(frozen=True, slots=True)
 class Performance:
     """The measures of one equity curve, as the gate, MLflow and the report show them."""
