@@ -1,5 +1,6 @@
 """Airflow's REST API, the few calls the command line needs."""
 
+import time
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -60,7 +61,20 @@ class AirflowApi:
         return found
 
     def asset_events(self) -> list[dict[str, Any]]:
-        """Every asset event, newest first; `extra` carries the Delta version."""
+        """Every asset event, newest first; `extra` carries the Delta version.
+
+        Airflow 3.3 answers 500 for the moment in which a run that an event made is queued and has no start yet.
+        """
+        for wait in (0.5, 1.0, 2.0, 4.0, 8.0, 16.0):
+            try:
+                return self._asset_events()
+            except web.HttpRefused as error:
+                if error.status != 500:
+                    raise
+                time.sleep(wait)
+        return self._asset_events()
+
+    def _asset_events(self) -> list[dict[str, Any]]:
         found: list[dict[str, Any]] = self.call("GET", "/assets/events?limit=100&order_by=-timestamp")["asset_events"]
         return found
 

@@ -1,4 +1,4 @@
-"""JSON over HTTP to our own servers, with the standard library: no proxy, short timeouts, errors that name the URL."""
+"""JSON over HTTP to our own servers, standard library alone: patient on a busy machine, errors name the URL."""
 
 import json
 import urllib.error
@@ -21,7 +21,7 @@ class HttpRefused(Unavailable):
 
 
 def request(
-    method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 10.0
+    method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 60.0
 ) -> bytes:
     """One request; `body` is sent as JSON.
 
@@ -43,7 +43,7 @@ def request(
 
 
 def json_of(
-    method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 10.0
+    method: str, url: str, body: Any = None, headers: Mapping[str, str] | None = None, timeout: float = 60.0
 ) -> Any:
     """The JSON of an answer; None where it is empty."""
     content = request(method, url, body, headers, timeout)

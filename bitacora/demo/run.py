@@ -21,7 +21,7 @@ from bitacora.services import exchange, live
 from bitacora.services.exchange import Exchange
 from lake.errors import BitacoraError, TryAgain
 
-DAG_SECONDS = {"ingest": 180.0, "bars": 240.0, "features": 180.0, "train": 240.0, "promote": 120.0}
+DAG_SECONDS = {"ingest": 420.0, "bars": 420.0, "features": 300.0, "train": 420.0, "promote": 240.0}
 NOTES = {
     "ingest": "venue → bronze, as received",
     "bars": "bronze → silver, checked",

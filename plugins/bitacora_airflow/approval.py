@@ -8,7 +8,7 @@ from airflow.sdk import Context, Param
 
 AUTO, PERSON = "auto", "person"
 
-WHY = Param("", type="string", title="Why", description="One sentence for the audit row", minLength=3)
+WHY = Param("", type="string", title="Why", description="One sentence for the audit row")
 """The field of the form; hand it to an `Approval` as a parameter."""
 
 
