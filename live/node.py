@@ -8,7 +8,6 @@ Standard output carries one JSON line, when the order path is ready; the log goe
 every open order, waits until every outcome is known, and writes the venue's balances into the journal.
 """
 
-import argparse
 import asyncio
 import contextlib
 import logging
@@ -17,11 +16,12 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import aiohttp
 import orjson
 
+from lake.command import Parser
 from lake.errors import BitacoraError
 from lake.instruments import Instrument, instruments
 from lake.settings import HomeSettings, read_settings, refuse_unknown
@@ -191,14 +191,8 @@ async def trade(settings: LiveSettings, home: Path, max_seconds: float | None) -
         journal.close()
 
 
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, f"error: {message}\n")
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
-    parser = _Parser(prog="python -m live.node", description="The trading process.")
+    parser = Parser(prog="python -m live.node", description="The trading process.")
     parser.add_argument("--check", action="store_true", help="verify installation, settings, journal and bundle")
     parser.add_argument("--max-seconds", type=float, help="stop by itself after so many seconds")
     options = parser.parse_args(arguments)

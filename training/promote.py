@@ -21,9 +21,9 @@ import sys
 
 import orjson
 
+from lake.command import Parser, parser, run
 from lake.settings import HomeSettings, LakeSettings, read_settings, refuse_unknown
 from lake.storage import Lake
-from training.command import Parser, parser, run
 from training.errors import PromotionRefused
 from training.settings import TrainingSettings
 

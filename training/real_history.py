@@ -21,11 +21,11 @@ import polars as pl
 
 from feature_store.service import DEFAULT
 from lake.bundle import sha256_file
+from lake.command import parser, run
 from lake.errors import BadInput
 from lake.intervals import format_time
 from training import bundle, models, walk_forward
 from training.bundle import Provenance
-from training.command import parser, run
 from training.gate import Contender, Verdict, judge
 from training.labels import Floats
 from training.panel import Ints, Panel

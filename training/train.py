@@ -23,6 +23,7 @@ from typing import Any
 import orjson
 
 from feature_store.service import DEFAULT
+from lake.command import parser, run
 from lake.instruments import INSTRUMENTS
 from lake.instruments import instruments as lookup
 from lake.intervals import DAY, Interval, format_time, parse_time
@@ -31,7 +32,6 @@ from lake.storage import Lake
 from lake.tables.features import FEATURES_5M
 from training import bundle, models, walk_forward
 from training.bundle import Provenance
-from training.command import parser, run
 from training.panel import Panel
 from training.plot import equity_plot
 from training.progress import progress
