@@ -65,7 +65,7 @@ def _scan_period(service: FeatureService, open_times: Times, bars: Floats, start
 
 
 def check_bars(service: FeatureService, open_times: Times, bars: Floats) -> tuple[Times, Floats]:
-    """The same values as contiguous int64[n] and float64[n, 5].
+    """The same values as contiguous int64[n] and float64[n, 5], or [n, 6] with event times if a view reads them.
 
     Raises:
         BarsRefused: names the first row that breaks the contract.
@@ -79,6 +79,8 @@ def check_bars(service: FeatureService, open_times: Times, bars: Floats) -> tupl
         _refuse_first(times, ~sound, f"expected finite {', '.join(BAR_COLUMNS)}, prices above zero, volume not below")
     _refuse_first(times, times % service.periods.bar_us != 0, f"expected open times on the {service.timeframe} grid")
     _refuse_first(times, np.diff(times, prepend=times[:1] - 1) <= 0, "expected open times sorted, each once")
+    if service.bar_width > len(BAR_COLUMNS):
+        rows = np.column_stack([rows, times + service.periods.bar_us])
     return times, rows
 
 
@@ -164,7 +166,7 @@ class Stream:
 
     def save(self) -> StreamState:
         """Copy out everything the next values depend on."""
-        bars = np.array(self._bars).reshape(-1, len(BAR_COLUMNS))
+        bars = np.array(self._bars).reshape(-1, self.service.bar_width)
         return StreamState(self.service.content_hash, np.array(self._times, np.int64), bars, self._state.copy())
 
     def restore(self, saved: StreamState) -> None:

@@ -9,8 +9,9 @@ from types import MappingProxyType
 from feature_store.errors import UnknownService
 from feature_store.period import SPANS, WARM_UP_BARS, Periods
 from feature_store.source import kernel_source
-from feature_store.view import FeatureView, Output
+from feature_store.view import BAR_COLUMNS, FeatureView, Output
 from feature_store.views.atr import ATR
+from feature_store.views.bar_views import BAR_VIEWS
 from feature_store.views.bollinger import BOLLINGER
 from feature_store.views.macd import MACD
 from feature_store.views.moving_averages import MOVING_AVERAGES
@@ -48,6 +49,11 @@ class FeatureService:
     def periods(self) -> Periods:
         return Periods(self.timeframe)
 
+    @cached_property
+    def bar_width(self) -> int:
+        """Numbers in a bar as the kernels see it: one more, its event time, if a view reads that."""
+        return len(BAR_COLUMNS) + any("event_time" in view.inputs for view in self.views)
+
     @property
     def warm_up(self) -> int:
         """Bars until every column is a number."""
@@ -80,7 +86,9 @@ DEFAULT = FeatureService(
     (RETURNS, MOVING_AVERAGES, RSI, MACD, ATR, BOLLINGER, REALIZED_VOLATILITY, VOLUME_Z),
 )
 
-_SERVICES = MappingProxyType({DEFAULT.name: DEFAULT})
+CATALOGUE = FeatureService("catalogue_5m", "5m", BAR_VIEWS)
+
+_SERVICES = MappingProxyType({one.name: one for one in (DEFAULT, CATALOGUE)})
 
 
 def services() -> Mapping[str, FeatureService]:

@@ -3,10 +3,11 @@
 A view keeps everything it remembers in one flat float64 array, all zeros when empty, so that a state is reset by
 filling it with zeros and saved or restored by copying. Its update is a Numba kernel
 
-    update(state: float64[state_size], bar: float64[5], out: float64[len(outputs)]) -> None
+    update(state: float64[state_size], bar: float64[5 or 6], out: float64[len(outputs)]) -> None
 
 that writes every output on every bar, NaN until warm. It may read the constants OPEN…VOLUME, its module's numbers and
-other kernels: those are what the service's content hash is taken from (`feature_store.source`).
+other kernels: those are what the service's content hash is taken from (`feature_store.source`). The sixth number is
+the bar's event time; it is there only if a view of the service names it among its inputs.
 """
 
 import math
@@ -28,6 +29,8 @@ HIGH: Final = 1
 LOW: Final = 2
 CLOSE: Final = 3
 VOLUME: Final = 4
+EVENT_TIME: Final = 5
+"""Close of the bar in UTC microseconds, as a float: exact until the year 2255."""
 
 NAN: Final = math.nan
 
@@ -55,7 +58,7 @@ class FeatureView:
     name: str
     version: int
     inputs: tuple[str, ...]
-    """The bar columns it reads."""
+    """The bar columns it reads, event_time among them if it does."""
     warm_up: int
     """Bars until every output is a number."""
     state_size: int

@@ -7,14 +7,14 @@ from types import ModuleType
 
 import numpy as np
 import pytest
-from walks import walk
+from walks import every_view, walk
 
 from feature_store.catalogue import markdown
 from feature_store.errors import KernelRefused, UnknownService
 from feature_store.scan import compute
 from feature_store.service import DEFAULT, FeatureService, service, services
 from feature_store.source import kernel_source
-from feature_store.view import BAR_COLUMNS, CLOSE, HIGH, LOW
+from feature_store.view import BAR_COLUMNS, CLOSE, HIGH, LOW, FeatureView
 from lake.tables.features import FEATURE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -49,18 +49,28 @@ def test_the_default_service_fills_the_columns_of_the_gold_table_in_order() -> N
     assert DEFAULT.feature_names == FEATURE_COLUMNS
 
 
-def test_every_view_declares_inputs_units_and_descriptions() -> None:
-    for view in DEFAULT.views:
-        assert set(view.inputs) <= set(BAR_COLUMNS)
-        assert view.inputs
-        for output in view.outputs:
-            assert output.unit, output.name
-            assert output.description.endswith("."), output.name
+@every_view
+def test_every_view_declares_inputs_units_and_descriptions(service: FeatureService, view: FeatureView) -> None:
+    source = kernel_source(view.update)
+    read = {name for name in (*BAR_COLUMNS, "event_time") if f"\n{name.upper()} = " in source}
+    assert set(view.inputs) == read
+    assert len(view.inputs) == len(set(view.inputs)), service.name
+    for output in view.outputs:
+        assert output.unit, output.name
+        assert output.description.endswith("."), output.name
+
+
+def test_services_share_no_column_so_that_their_rows_can_be_joined() -> None:
+    names = [name for one in services().values() for name in one.feature_names]
+    assert len(set(names)) == len(names)
 
 
 def test_the_catalogue_in_the_docs_is_what_the_code_says() -> None:
     text = (ROOT / "docs" / "features.md").read_text()
-    assert markdown(DEFAULT) in text, "run `python -m feature_store list --markdown` and paste it into docs/features.md"
+    for one in services().values():
+        assert markdown(one) in text, (
+            f"run `python -m feature_store list --service {one.name} --markdown` and paste it into docs/features.md"
+        )
 
 
 def test_the_view_written_in_the_docs_works_as_it_stands(tmp_path: Path) -> None:

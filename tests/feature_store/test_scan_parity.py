@@ -9,12 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walks import BAR, MONDAY, WEEK_BARS, same_bits, walk
+from walks import BAR, MONDAY, WEEK_BARS, every_service, same_bits, walk
 
 from feature_store.errors import BarsRefused
 from feature_store.period import WARM_UP_BARS
 from feature_store.scan import Stream, compute, compute_period
-from feature_store.service import DEFAULT
+from feature_store.service import DEFAULT, FeatureService
 from feature_store.view import CLOSE, VOLUME, Floats, Times
 from lake.intervals import WEEK
 
@@ -23,6 +23,7 @@ def replay(stream: Stream, times: Times, bars: Floats) -> Floats:
     return np.array([stream.update(int(time), bar) for time, bar in zip(times, bars, strict=True)])
 
 
+@every_service
 @settings(max_examples=15, deadline=None)
 @given(
     seed=st.integers(0, 2**32),
@@ -30,81 +31,91 @@ def replay(stream: Stream, times: Times, bars: Floats) -> Floats:
     offset=st.integers(0, WEEK_BARS),
     seeded=st.floats(0, 1),
 )
-def test_a_stream_gives_the_bits_of_compute(seed: int, missing: float, offset: int, seeded: float) -> None:
+def test_a_stream_gives_the_bits_of_compute(
+    service: FeatureService, seed: int, missing: float, offset: int, seeded: float
+) -> None:
     times, bars = walk(2 * WEEK_BARS + 700, seed, missing=missing, start=MONDAY + offset * BAR)
-    batch = compute(DEFAULT, times, bars)
+    batch = compute(service, times, bars)
     split = int(seeded * len(times))
-    stream = Stream(DEFAULT)
+    stream = Stream(service)
     assert same_bits(stream.seed(times[:split], bars[:split]), batch[:split])
     assert same_bits(replay(stream, times[split:], bars[split:]).reshape(-1, batch.shape[1]), batch[split:])
 
 
-def test_a_stream_survives_an_outage_longer_than_the_warm_up_and_than_a_week() -> None:
+@every_service
+def test_a_stream_survives_an_outage_longer_than_the_warm_up_and_than_a_week(service: FeatureService) -> None:
     times, bars = walk(6 * WEEK_BARS, seed=11)
     kept = np.ones(len(times), dtype=bool)
     kept[WEEK_BARS - 450 : WEEK_BARS + 3] = False  # over a boundary
     kept[2 * WEEK_BARS - 600 : 4 * WEEK_BARS + 5] = False  # a whole week and more than the warm-up
     times, bars = times[kept], bars[kept]
-    assert same_bits(replay(Stream(DEFAULT), times, bars), compute(DEFAULT, times, bars))
+    assert same_bits(replay(Stream(service), times, bars), compute(service, times, bars))
 
 
-def test_a_stream_seeded_from_the_scan_start_gives_the_bits_of_the_whole_history() -> None:
+@every_service
+def test_a_stream_seeded_from_the_scan_start_gives_the_bits_of_the_whole_history(service: FeatureService) -> None:
     times, bars = walk(4 * WEEK_BARS, seed=2)
-    batch = compute(DEFAULT, times, bars)
+    batch = compute(service, times, bars)
     for row in (3 * WEEK_BARS, 3 * WEEK_BARS + 1, 3 * WEEK_BARS + 1_500):
-        first = np.searchsorted(times, DEFAULT.periods.scan_start(int(times[row])))
+        first = np.searchsorted(times, service.periods.scan_start(int(times[row])))
         assert times[first] == MONDAY + 3 * WEEK - WARM_UP_BARS * BAR
-        stream = Stream(DEFAULT)
+        stream = Stream(service)
         stream.seed(times[first:row], bars[first:row])
         assert same_bits(replay(stream, times[row : row + 700], bars[row : row + 700]), batch[row : row + 700])
 
 
-def test_a_period_computed_alone_gives_the_bits_of_the_whole_history() -> None:
+@every_service
+def test_a_period_computed_alone_gives_the_bits_of_the_whole_history(service: FeatureService) -> None:
     times, bars = walk(3 * WEEK_BARS + 100, seed=4, missing=0.05)
-    batch = compute(DEFAULT, times, bars)
+    batch = compute(service, times, bars)
     for start in range(MONDAY, MONDAY + 4 * WEEK, WEEK):
         used = (times >= start - WARM_UP_BARS * BAR) & (times < start + WEEK)
         rows = (times >= start) & (times < start + WEEK)
-        assert same_bits(compute_period(DEFAULT, times[used], bars[used], start), batch[rows])
-        assert same_bits(compute_period(DEFAULT, times, bars, start), batch[rows]), "bars outside are not looked at"
+        assert same_bits(compute_period(service, times[used], bars[used], start), batch[rows])
+        assert same_bits(compute_period(service, times, bars, start), batch[rows]), "bars outside are not looked at"
 
 
-def test_values_depend_on_their_fixed_set_of_bars_alone() -> None:
+@every_service
+def test_values_depend_on_their_fixed_set_of_bars_alone(service: FeatureService) -> None:
     times, bars = walk(3 * WEEK_BARS, seed=6)
-    batch = compute(DEFAULT, times, bars)
+    batch = compute(service, times, bars)
     other = bars.copy()
     other[: 2 * WEEK_BARS - WARM_UP_BARS] *= 3.0
-    assert same_bits(compute(DEFAULT, times, other)[2 * WEEK_BARS :], batch[2 * WEEK_BARS :])
+    assert same_bits(compute(service, times, other)[2 * WEEK_BARS :], batch[2 * WEEK_BARS :])
     other[2 * WEEK_BARS - WARM_UP_BARS :, VOLUME] += 1.0
-    assert not same_bits(compute(DEFAULT, times, other)[2 * WEEK_BARS :], batch[2 * WEEK_BARS :])
+    assert not same_bits(compute(service, times, other)[2 * WEEK_BARS :], batch[2 * WEEK_BARS :])
 
 
+@every_service
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), cut=st.integers(0, WEEK_BARS + 900))
-def test_later_bars_change_no_earlier_feature(seed: int, cut: int) -> None:
+def test_later_bars_change_no_earlier_feature(service: FeatureService, seed: int, cut: int) -> None:
     times, bars = walk(WEEK_BARS + 900, seed, start=MONDAY + 100 * BAR)
-    assert same_bits(compute(DEFAULT, times[:cut], bars[:cut]), compute(DEFAULT, times, bars)[:cut])
+    assert same_bits(compute(service, times[:cut], bars[:cut]), compute(service, times, bars)[:cut])
 
 
-def test_a_stream_goes_on_bit_for_bit_where_it_was_saved() -> None:
+@every_service
+def test_a_stream_goes_on_bit_for_bit_where_it_was_saved(service: FeatureService) -> None:
     times, bars = walk(2 * WEEK_BARS, seed=8)
-    stream = Stream(DEFAULT)
+    stream = Stream(service)
     stream.seed(times[:1_000], bars[:1_000])
     saved = stream.save()
     first = replay(stream, times[1_000:2_600], bars[1_000:2_600])
-    again = Stream(DEFAULT)
+    again = Stream(service)
     again.restore(saved)
     assert again.next_open_time == times[1_000]
     assert same_bits(replay(again, times[1_000:2_600], bars[1_000:2_600]), first)
 
 
-def test_the_interpreter_and_another_process_give_the_same_bits() -> None:
+@every_service
+def test_the_interpreter_and_another_process_give_the_same_bits(service: FeatureService) -> None:
     program = (
         "import sys, hashlib; sys.path.insert(0, 'tests/feature_store')\n"
-        "from walks import walk; from feature_store.scan import compute; from feature_store.service import DEFAULT\n"
-        "print(hashlib.sha256(compute(DEFAULT, *walk(1_100, seed=9, missing=0.02)).tobytes()).hexdigest())"
+        "from walks import walk; from feature_store.scan import compute; from feature_store.service import services\n"
+        f"values = compute(services()[{service.name!r}], *walk(700, seed=9, missing=0.02))\n"
+        "print(hashlib.sha256(values.tobytes()).hexdigest())"
     )
-    expected = hashlib.sha256(compute(DEFAULT, *walk(1_100, seed=9, missing=0.02)).tobytes()).hexdigest()
+    expected = hashlib.sha256(compute(service, *walk(700, seed=9, missing=0.02)).tobytes()).hexdigest()
     for disabled in ("0", "1"):  # with 1 every index is checked by Python: a kernel that leaves its state would fail
         environment = os.environ | {"NUMBA_DISABLE_JIT": disabled}
         found = subprocess.run(

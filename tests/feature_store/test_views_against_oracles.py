@@ -9,10 +9,10 @@ import pytest
 import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walks import column, walk
+from walks import close_to, column, every_service, every_view, walk
 
 from feature_store.scan import compute
-from feature_store.service import DEFAULT
+from feature_store.service import DEFAULT, FeatureService
 from feature_store.view import CLOSE, HIGH, LOW, VOLUME, FeatureView, Floats
 
 with warnings.catch_warnings():
@@ -21,15 +21,6 @@ with warnings.catch_warnings():
 
 N = 6_000  # three weeks: two anchors inside
 PRICES = {"btc": 40_000.0, "xrp": 0.5}
-
-
-def close_to(ours: Floats, oracle: Floats, first: int, scale: Floats | float = 1.0) -> None:
-    """Within 1e-9 of the larger of the oracle and `scale`, and NaN exactly before row `first`."""
-    assert np.isnan(ours[:first]).all()
-    assert np.isfinite(ours[first:]).all()
-    bound = 1e-9 * np.maximum(np.abs(oracle), scale)
-    worst = np.argmax((np.abs(ours - oracle) - bound)[first:]) + first
-    np.testing.assert_array_less(np.abs(ours - oracle)[first:], bound[first:] + 1e-300, err_msg=f"row {worst}")
 
 
 @pytest.fixture(params=list(PRICES), scope="module")
@@ -173,11 +164,30 @@ def test_rsi_is_100_where_nothing_fell_and_0_where_nothing_rose() -> None:
     assert column(compute(DEFAULT, times, bars), "rsi_14")[-1] == 0.0
 
 
-@pytest.mark.parametrize("view", DEFAULT.views, ids=lambda view: view.name)
-def test_a_view_is_warm_after_the_bars_it_declares_and_not_before(view: FeatureView) -> None:
-    times, bars = walk(600, seed=5)
-    names = [output.name for output in view.outputs]
-    values = np.column_stack([column(compute(DEFAULT, times, bars), name) for name in names])
+@every_view
+def test_a_view_is_warm_after_the_bars_it_declares_and_not_before(service: FeatureService, view: FeatureView) -> None:
+    values = compute(service, *walk(600, seed=5))
+    values = np.column_stack([column(values, output.name, service) for output in view.outputs])
     warm = np.isfinite(values).all(axis=1)
     assert warm.argmax() == view.warm_up - 1
     assert warm[view.warm_up - 1 :].all()
+
+
+@every_service
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 1.0, 3.0]), st.sampled_from([0.0, 0.5, 0.9]))
+def test_a_warm_column_is_a_number_whatever_the_market_does(
+    service: FeatureService, seed: int, decades: float, idle: float
+) -> None:
+    """Prices that jump by decades, stand still, and volumes of 0 to 1e12; Amihud alone says NaN where none traded."""
+    rng = np.random.default_rng(seed)
+    times, bars = walk(700, seed)
+    steps = np.repeat(10 ** rng.uniform(-decades, decades, 35), 20) * 10 ** rng.uniform(-decades, decades, 700)
+    still = np.repeat(rng.random(14) < idle, 50)
+    bars[:, :VOLUME] = np.where(still[:, None], 7.3, bars[:, :VOLUME] * steps[:, None])
+    bars[:, VOLUME] = np.where(still, 0.0, bars[:, VOLUME] * 10 ** rng.uniform(-9, 9, 700))
+    values = compute(service, times, bars)
+    for view in service.views:
+        for output in view.outputs:
+            if output.name != "amihud_60":
+                assert np.isfinite(column(values, output.name, service)[view.warm_up - 1 :]).all(), output.name

@@ -1,8 +1,9 @@
-"""Random walks as bars, and the oracle's way to look at bits."""
+"""Random walks as bars, the services under test, and the oracle's way to look at numbers and bits."""
 
 import numpy as np
+import pytest
 
-from feature_store.service import DEFAULT
+from feature_store.service import DEFAULT, FeatureService, services
 from feature_store.view import Floats, Times
 from lake.intervals import MINUTE, WEEK
 
@@ -27,8 +28,24 @@ def walk(
     return times[kept], np.column_stack([open_, high, low, close, volume])[kept]
 
 
-def column(values: Floats, name: str) -> Floats:
-    return values[:, DEFAULT.feature_names.index(name)]
+every_service = pytest.mark.parametrize("service", services().values(), ids=lambda service: service.name)
+every_view = pytest.mark.parametrize(
+    ("service", "view"),
+    [pytest.param(service, view, id=view.name) for service in services().values() for view in service.views],
+)
+
+
+def column(values: Floats, name: str, service: FeatureService = DEFAULT) -> Floats:
+    return values[:, service.feature_names.index(name)]
+
+
+def close_to(ours: Floats, oracle: Floats, first: int, scale: Floats | float = 1.0) -> None:
+    """Within 1e-9 of the larger of the oracle and `scale`, and NaN exactly before row `first`."""
+    assert np.isnan(ours[:first]).all()
+    assert np.isfinite(ours[first:]).all()
+    bound = 1e-9 * np.maximum(np.abs(oracle), scale)
+    worst = np.argmax((np.abs(ours - oracle) - bound)[first:]) + first
+    np.testing.assert_array_less(np.abs(ours - oracle)[first:], bound[first:] + 1e-300, err_msg=f"row {worst}")
 
 
 def same_bits(left: Floats, right: Floats) -> bool:

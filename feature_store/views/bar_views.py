@@ -1,0 +1,16 @@
+"""The views of `catalogue_5m`: everything over bars that `default_5m` leaves out, in the order of its columns."""
+
+from typing import Final
+
+from feature_store.view import FeatureView
+from feature_store.views.mfi import MFI
+from feature_store.views.obv import OBV
+from feature_store.views.time_of_week import TIME_OF_WEEK
+from feature_store.views.vwap_distance import VWAP_DISTANCE
+
+BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
+    OBV,
+    VWAP_DISTANCE,
+    MFI,
+    TIME_OF_WEEK,
+)
