@@ -149,7 +149,7 @@ def reap() -> None:
     """Collect children that ended."""
     for pid, process in list(_CHILDREN.items()):
         if process.poll() is not None:
-            del _CHILDREN[pid]
+            _CHILDREN.pop(pid, None)  # several threads stop services at once
 
 
 def marked(mark: str) -> list[psutil.Process]:

@@ -107,7 +107,12 @@ def _filled() -> tuple[bool, str]:
 
 def _reconcile(home: Home) -> tuple[bool, str]:
     result = reconcile.compare(read(journal_file(home)), reconcile.gold_fills(), venue.account(home))
-    return result["ok"], "; ".join(result["problems"]) or f"{result['fills']}, {len(result['assets'])} assets exact"
+    return result["ok"], "; ".join(result["problems"]) or _exact(result)
+
+
+def _exact(result: dict[str, Any]) -> str:
+    counts = ", ".join(f"{place} {count}" for place, count in result["fills"].items())
+    return f"fills: {counts}; {len(result['assets'])} assets exact"
 
 
 def _skew() -> tuple[bool, str]:

@@ -74,15 +74,24 @@ def _run(home: Home, seed: int, live_minutes: float, speed: float) -> int:
     except BitacoraError as error:
         found, code = [Check(_broken(progress), False, "done", str(error))], error.exit_code or os.EX_SOFTWARE
     finally:
-        try:
-            with progress.stage("everything stopped") as stage:
-                stage.note = ", ".join(up.stop_all(home))
-        finally:
-            progress.close()
-            signal.signal(signal.SIGTERM, previous)
+        left = _stop(home, progress)
+        progress.close()
+        signal.signal(signal.SIGTERM, previous)
+    if left is not None:
+        found, code = [*found, left], code or os.EX_UNAVAILABLE
     _write(home, progress, found)
     _tell(home, progress, found, code)
     return code
+
+
+def _stop(home: Home, progress: Progress) -> Check | None:
+    """Stop everything; a failed check if something could not be."""
+    try:
+        with progress.stage("everything stopped") as stage:
+            stage.note = ", ".join(up.stop_all(home))
+    except BitacoraError as error:
+        return Check("everything stopped", False, "no process and no port left", str(error))
+    return None
 
 
 def _interrupt(number: int, frame: FrameType | None) -> None:
