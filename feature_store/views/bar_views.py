@@ -5,6 +5,7 @@ from typing import Final
 from feature_store.view import FeatureView
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
+from feature_store.views.sessions import SESSIONS
 from feature_store.views.time_of_week import TIME_OF_WEEK
 from feature_store.views.vwap_distance import VWAP_DISTANCE
 
@@ -13,4 +14,5 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     VWAP_DISTANCE,
     MFI,
     TIME_OF_WEEK,
+    SESSIONS,
 )

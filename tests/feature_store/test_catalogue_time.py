@@ -30,6 +30,16 @@ def test_the_calendar_is_that_of_pandas_at_the_close_of_the_bar() -> None:
     np.testing.assert_array_equal(of(values, "weekend"), clock.dayofweek >= 5)
 
 
+def test_sessions_hold_their_start_and_not_their_end_on_weekdays() -> None:
+    times, bars = walk(3_000, seed=1)
+    values, clock = compute(CATALOGUE, times, bars), closes_of(times)
+    hour = clock.hour + clock.minute / 60
+    for name, start, end in (("asia", 0, 9), ("europe", 8, 17), ("america", 13, 22)):
+        expected = (clock.dayofweek < 5) & (hour >= start) & (hour < end)
+        np.testing.assert_array_equal(of(values, f"session_{name}"), expected)
+        assert 0 < expected.sum() < len(times)
+
+
 def test_only_a_service_that_reads_the_time_carries_it() -> None:
     times, bars = walk(10)
     for service, width in ((DEFAULT, 5), (CATALOGUE, 6)):
