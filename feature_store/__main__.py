@@ -2,26 +2,20 @@
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
 from feature_store.catalogue import catalogue, markdown
 from feature_store.period import SPANS
 from feature_store.service import DEFAULT, service, services
+from lake.command import Parser
 from lake.errors import BitacoraError, UsageError
 from lake.intervals import MINUTE
 
 if TYPE_CHECKING:
     import polars as pl
-
-
-class _Parser(argparse.ArgumentParser):
-    def error(self, message: str) -> NoReturn:
-        self.print_usage(sys.stderr)
-        self.exit(os.EX_USAGE, f"error: {message}\n")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -36,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m feature_store", description=__doc__)
+    parser = Parser(prog="python -m feature_store", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="list|compute|join")
 
     listing = commands.add_parser("list", help="the services and what their columns mean")
