@@ -3,6 +3,7 @@
 from typing import Final
 
 from feature_store.view import FeatureView
+from feature_store.views.hourly import HOURLY
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
 from feature_store.views.sessions import SESSIONS
@@ -15,4 +16,5 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     MFI,
     TIME_OF_WEEK,
     SESSIONS,
+    HOURLY,
 )
