@@ -34,6 +34,9 @@ from training.progress import progress
 from training.splits import WalkForward
 from training.train import git_commit
 
+BY_HAND = "\n## Through the lake"
+"""From here on a results page is written by hand and kept."""
+
 FILES = {f"binance:{base}/USDT": f"binance_spot_{base}-USDT_5m.parquet" for base in ("BTC", "ETH", "SOL")}
 COLUMNS = ("open", "high", "low", "close", "volume")
 
@@ -150,7 +153,8 @@ def main(argv: list[str] | None = None) -> int:
     page = render(args.data, panel, results, args.seed)
     print(page)
     if args.out:
-        args.out.write_text(page)
+        kept = args.out.read_text().partition(BY_HAND) if args.out.is_file() else ("", "", "")
+        args.out.write_text(page + "".join(kept[1:]))
     summary = {"job": "real_history", "passed": {name: verdict.passed for name, (_, verdict) in results.items()}}
     print(orjson.dumps(summary).decode())
     return os.EX_OK
