@@ -3,14 +3,18 @@
 from typing import Final
 
 from feature_store.view import FeatureView
+from feature_store.views.further_returns import FURTHER_RETURNS
 from feature_store.views.hourly import HOURLY
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
 from feature_store.views.sessions import SESSIONS
+from feature_store.views.simple_returns import SIMPLE_RETURNS
 from feature_store.views.time_of_week import TIME_OF_WEEK
 from feature_store.views.vwap_distance import VWAP_DISTANCE
 
 BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
+    SIMPLE_RETURNS,
+    FURTHER_RETURNS,
     OBV,
     VWAP_DISTANCE,
     MFI,
