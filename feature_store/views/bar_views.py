@@ -3,14 +3,20 @@
 from typing import Final
 
 from feature_store.view import FeatureView
+from feature_store.views.close_volatility import CLOSE_VOLATILITY
 from feature_store.views.further_returns import FURTHER_RETURNS
+from feature_store.views.garman_klass import GARMAN_KLASS
 from feature_store.views.hourly import HOURLY
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
+from feature_store.views.parkinson import PARKINSON
+from feature_store.views.rogers_satchell import ROGERS_SATCHELL
 from feature_store.views.sessions import SESSIONS
 from feature_store.views.simple_returns import SIMPLE_RETURNS
 from feature_store.views.time_of_week import TIME_OF_WEEK
+from feature_store.views.vol_of_vol import VOL_OF_VOL
 from feature_store.views.vwap_distance import VWAP_DISTANCE
+from feature_store.views.yang_zhang import YANG_ZHANG
 
 BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     SIMPLE_RETURNS,
@@ -18,6 +24,12 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     OBV,
     VWAP_DISTANCE,
     MFI,
+    CLOSE_VOLATILITY,
+    PARKINSON,
+    GARMAN_KLASS,
+    ROGERS_SATCHELL,
+    YANG_ZHANG,
+    VOL_OF_VOL,
     TIME_OF_WEEK,
     SESSIONS,
     HOURLY,

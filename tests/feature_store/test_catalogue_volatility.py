@@ -33,6 +33,14 @@ def of(values: Floats, name: str) -> Floats:
     return column(values, name, CATALOGUE)
 
 
+def logs(bars: Floats, above: int, below: int) -> pd.Series:
+    return pd.Series(np.log(bars[:, above] / bars[:, below]))
+
+
+def deviation(variance: pd.Series) -> Floats:
+    return np.sqrt(variance.to_numpy())
+
+
 def test_returns_equal_those_of_pandas(bars: Floats, values: Floats) -> None:
     close = pd.Series(bars[:, CLOSE])
     for horizon in simple_returns.HORIZONS:
@@ -40,3 +48,45 @@ def test_returns_equal_those_of_pandas(bars: Floats, values: Floats) -> None:
     for horizon in further_returns.HORIZONS:
         oracle = np.log(close).diff(horizon).to_numpy()
         close_to(of(values, f"log_return_{horizon}"), oracle, horizon, scale=1e-5)
+
+
+@pytest.mark.parametrize("length", [12, 288])
+def test_close_to_close_volatility_equals_that_of_pandas(bars: Floats, values: Floats, length: int) -> None:
+    oracle = np.log(pd.Series(bars[:, CLOSE])).diff().rolling(length).std().to_numpy()
+    close_to(of(values, f"realized_vol_{length}"), oracle, length, 1e-5)
+
+
+def test_parkinson_equals_his_formula(bars: Floats, values: Floats) -> None:
+    """Parkinson, The Extreme Value Method for Estimating the Variance of the Rate of Return, 1980."""
+    variance = (logs(bars, HIGH, LOW) ** 2).rolling(LENGTH).mean() / (4 * np.log(2))
+    close_to(of(values, "parkinson_vol_60"), deviation(variance), LENGTH - 1, 0.0)
+
+
+def test_garman_klass_equals_their_formula(bars: Floats, values: Floats) -> None:
+    """Garman and Klass, On the Estimation of Security Price Volatilities from Historical Data, 1980."""
+    term = 0.5 * logs(bars, HIGH, LOW) ** 2 - (2 * np.log(2) - 1) * logs(bars, CLOSE, OPEN) ** 2
+    close_to(of(values, "garman_klass_vol_60"), deviation(term.rolling(LENGTH).mean()), LENGTH - 1, 1e-5)
+
+
+def rogers_satchell(bars: Floats) -> pd.Series:
+    """Rogers and Satchell, Estimating Variance from High, Low and Closing Prices, 1991: u(u - c) + d(d - c)."""
+    up, down, close = logs(bars, HIGH, OPEN), logs(bars, LOW, OPEN), logs(bars, CLOSE, OPEN)
+    return (up * (up - close) + down * (down - close)).rolling(LENGTH).mean()
+
+
+def test_rogers_satchell_equals_their_formula(bars: Floats, values: Floats) -> None:
+    close_to(of(values, "rogers_satchell_vol_60"), deviation(rogers_satchell(bars)), LENGTH - 1, 1e-5)
+
+
+def test_yang_zhang_equals_their_formula(bars: Floats, values: Floats) -> None:
+    """Yang and Zhang, Drift-Independent Volatility Estimation Based on High, Low, Open, and Close Prices, 2000."""
+    jump = pd.Series(np.log(bars[1:, OPEN] / bars[:-1, CLOSE]), index=range(1, N)).reindex(range(N))
+    k = 0.34 / (1.34 + (LENGTH + 1) / (LENGTH - 1))
+    body = logs(bars, CLOSE, OPEN).rolling(LENGTH).var()
+    variance = jump.rolling(LENGTH).var() + k * body + (1 - k) * rogers_satchell(bars)
+    close_to(of(values, "yang_zhang_vol_60"), deviation(variance), LENGTH, 1e-5)
+
+
+def test_volatility_of_volatility_equals_that_of_pandas(bars: Floats, values: Floats) -> None:
+    rolling = np.log(pd.Series(bars[:, CLOSE])).diff().rolling(12).std().rolling(48)
+    close_to(of(values, "vol_of_vol_12_48"), (rolling.std() / rolling.mean()).to_numpy(), 59, 1e-3)
