@@ -3,6 +3,7 @@
 from typing import Final
 
 from feature_store.view import FeatureView
+from feature_store.views.amihud import AMIHUD
 from feature_store.views.close_volatility import CLOSE_VOLATILITY
 from feature_store.views.further_returns import FURTHER_RETURNS
 from feature_store.views.garman_klass import GARMAN_KLASS
@@ -30,6 +31,7 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     ROGERS_SATCHELL,
     YANG_ZHANG,
     VOL_OF_VOL,
+    AMIHUD,
     TIME_OF_WEEK,
     SESSIONS,
     HOURLY,

@@ -90,3 +90,20 @@ def test_yang_zhang_equals_their_formula(bars: Floats, values: Floats) -> None:
 def test_volatility_of_volatility_equals_that_of_pandas(bars: Floats, values: Floats) -> None:
     rolling = np.log(pd.Series(bars[:, CLOSE])).diff().rolling(12).std().rolling(48)
     close_to(of(values, "vol_of_vol_12_48"), (rolling.std() / rolling.mean()).to_numpy(), 59, 1e-3)
+
+
+def test_amihud_equals_his_formula_and_leaves_idle_bars_out(bars: Floats, values: Floats) -> None:
+    """Amihud, Illiquidity and Stock Returns, 2002: the mean over days with volume."""
+    close, volume = pd.Series(bars[:, CLOSE]), pd.Series(bars[:, VOLUME])
+    ratio = close.pct_change().abs() / (close * volume).where(volume > 0)
+    oracle = 1e6 * ratio.iloc[1:].rolling(LENGTH, min_periods=1).mean().reindex(range(N)).to_numpy()
+    close_to(of(values, "amihud_60"), oracle, LENGTH, 0.0)
+
+
+def test_amihud_is_missing_where_nothing_traded_and_back_with_the_first_trade() -> None:
+    times, bars = walk(600, seed=2)
+    bars[400:500, VOLUME] = 0.0
+    found = of(compute(CATALOGUE, times, bars), "amihud_60")
+    assert np.isnan(found[459:500]).all()
+    assert np.isfinite(found[60:459]).all()
+    assert np.isfinite(found[500:]).all()
