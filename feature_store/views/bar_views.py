@@ -11,6 +11,7 @@ from feature_store.views.hourly import HOURLY
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
 from feature_store.views.parkinson import PARKINSON
+from feature_store.views.return_quantiles import RETURN_QUANTILES
 from feature_store.views.rogers_satchell import ROGERS_SATCHELL
 from feature_store.views.sessions import SESSIONS
 from feature_store.views.simple_returns import SIMPLE_RETURNS
@@ -32,6 +33,7 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     YANG_ZHANG,
     VOL_OF_VOL,
     AMIHUD,
+    RETURN_QUANTILES,
     TIME_OF_WEEK,
     SESSIONS,
     HOURLY,

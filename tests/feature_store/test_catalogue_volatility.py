@@ -107,3 +107,27 @@ def test_amihud_is_missing_where_nothing_traded_and_back_with_the_first_trade() 
     assert np.isnan(found[459:500]).all()
     assert np.isfinite(found[60:459]).all()
     assert np.isfinite(found[500:]).all()
+
+
+@pytest.mark.parametrize("percent", [5, 25, 50, 75, 95])
+def test_quantiles_of_the_sketch_lie_within_its_error(bars: Floats, values: Floats, percent: int) -> None:
+    """DDSketch's promise: within (γ - 1) / (γ + 1) of the value of that rank, γ = 2^(1/8); 0 for what is below 1e-6."""
+    rows = bars.copy()
+    rows[2_000:2_600, CLOSE] *= np.where(np.arange(600) % 2, 1.05, 1.0)  # moves of up to 5 %
+    rows[3_000:3_600, CLOSE] = rows[3_000, CLOSE]  # and none at all
+    found = of(compute(CATALOGUE, walk(N)[0], rows), f"return_quantile_{percent}_480")
+    rolling = pd.Series(np.log1p(pd.Series(rows[:, CLOSE]).pct_change())).rolling(480)
+    oracle = rolling.quantile(percent / 100, interpolation="lower").to_numpy()
+    assert np.isnan(found[:480]).all()
+    growth = 2 ** (1 / 8)
+    bound = (growth - 1) / (growth + 1) * np.abs(oracle) * (1 + 1e-9) + 1e-6
+    np.testing.assert_array_less(np.abs(found - oracle)[480:], bound[480:])
+
+
+def test_a_market_that_does_not_move_has_no_volatility() -> None:
+    times, rows = walk(600)
+    rows[:, :VOLUME], rows[:, VOLUME] = 0.1, 0.3
+    last = dict(zip(CATALOGUE.feature_names, compute(CATALOGUE, times, rows)[-1], strict=True))
+    still = [name for name in last if "return" in name or "_vol" in name or name == "amihud_60"]
+    assert len(still) == 32
+    assert {name: last[name] for name in still} == dict.fromkeys(still, 0.0)
