@@ -3,11 +3,15 @@
 from typing import Final
 
 from feature_store.view import FeatureView
+from feature_store.views.adx import ADX
 from feature_store.views.amihud import AMIHUD
+from feature_store.views.cci import CCI
 from feature_store.views.close_volatility import CLOSE_VOLATILITY
+from feature_store.views.donchian import DONCHIAN
 from feature_store.views.further_returns import FURTHER_RETURNS
 from feature_store.views.garman_klass import GARMAN_KLASS
 from feature_store.views.hourly import HOURLY
+from feature_store.views.keltner import KELTNER
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
 from feature_store.views.parkinson import PARKINSON
@@ -15,14 +19,22 @@ from feature_store.views.return_quantiles import RETURN_QUANTILES
 from feature_store.views.rogers_satchell import ROGERS_SATCHELL
 from feature_store.views.sessions import SESSIONS
 from feature_store.views.simple_returns import SIMPLE_RETURNS
+from feature_store.views.stochastic import STOCHASTIC
 from feature_store.views.time_of_week import TIME_OF_WEEK
 from feature_store.views.vol_of_vol import VOL_OF_VOL
 from feature_store.views.vwap_distance import VWAP_DISTANCE
+from feature_store.views.wma import WMA
 from feature_store.views.yang_zhang import YANG_ZHANG
 
 BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     SIMPLE_RETURNS,
     FURTHER_RETURNS,
+    WMA,
+    STOCHASTIC,
+    ADX,
+    CCI,
+    KELTNER,
+    DONCHIAN,
     OBV,
     VWAP_DISTANCE,
     MFI,
