@@ -5,6 +5,7 @@ from typing import Final
 from feature_store.view import FeatureView
 from feature_store.views.adx import ADX
 from feature_store.views.amihud import AMIHUD
+from feature_store.views.candles import CANDLES
 from feature_store.views.cci import CCI
 from feature_store.views.close_volatility import CLOSE_VOLATILITY
 from feature_store.views.donchian import DONCHIAN
@@ -46,6 +47,7 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     VOL_OF_VOL,
     AMIHUD,
     RETURN_QUANTILES,
+    CANDLES,
     TIME_OF_WEEK,
     SESSIONS,
     HOURLY,

@@ -108,6 +108,26 @@ def test_mfi_equals_that_of_talib(market: Market) -> None:
     close_to(market["mfi_14"], oracle, 14)
 
 
+@pytest.mark.parametrize(
+    ("name", "pattern"),
+    [
+        ("doji_10", talib.CDLDOJI),
+        ("hammer_10", talib.CDLHAMMER),
+        ("hanging_man_10", talib.CDLHANGINGMAN),
+        ("engulfing_2", talib.CDLENGULFING),
+        ("harami_10", talib.CDLHARAMI),
+        ("marubozu_10", talib.CDLMARUBOZU),
+        ("spinning_top_10", talib.CDLSPINNINGTOP),
+    ],
+)
+def test_candlestick_patterns_are_those_of_talib(market: Market, name: str, pattern: object) -> None:
+    assert callable(pattern)
+    oracle = np.sign(pattern(market.open, market.high, market.low, market.close))
+    assert np.isnan(market[name][:11]).all()
+    np.testing.assert_array_equal(market[name][11:], oracle[11:])
+    assert np.count_nonzero(oracle) > 10, "the walk shows the pattern"
+
+
 def test_where_nothing_trades_or_moves_the_indicators_say_so() -> None:
     times, bars = walk(600)
     bars[:, :VOLUME], bars[:, VOLUME] = 0.1, 0.0
