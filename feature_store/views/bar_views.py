@@ -8,10 +8,12 @@ from feature_store.views.amihud import AMIHUD
 from feature_store.views.candles import CANDLES
 from feature_store.views.cci import CCI
 from feature_store.views.close_volatility import CLOSE_VOLATILITY
+from feature_store.views.detrended_fluctuation import DETRENDED_FLUCTUATION
 from feature_store.views.donchian import DONCHIAN
 from feature_store.views.further_returns import FURTHER_RETURNS
 from feature_store.views.garman_klass import GARMAN_KLASS
 from feature_store.views.hourly import HOURLY
+from feature_store.views.hurst import HURST
 from feature_store.views.keltner import KELTNER
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
@@ -22,6 +24,7 @@ from feature_store.views.sessions import SESSIONS
 from feature_store.views.simple_returns import SIMPLE_RETURNS
 from feature_store.views.stochastic import STOCHASTIC
 from feature_store.views.time_of_week import TIME_OF_WEEK
+from feature_store.views.variance_ratio import VARIANCE_RATIO
 from feature_store.views.vol_of_vol import VOL_OF_VOL
 from feature_store.views.vwap_distance import VWAP_DISTANCE
 from feature_store.views.wma import WMA
@@ -46,6 +49,9 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     YANG_ZHANG,
     VOL_OF_VOL,
     AMIHUD,
+    HURST,
+    DETRENDED_FLUCTUATION,
+    VARIANCE_RATIO,
     RETURN_QUANTILES,
     CANDLES,
     TIME_OF_WEEK,
