@@ -12,8 +12,10 @@ from feature_store.views.detrended_fluctuation import DETRENDED_FLUCTUATION
 from feature_store.views.donchian import DONCHIAN
 from feature_store.views.further_returns import FURTHER_RETURNS
 from feature_store.views.garman_klass import GARMAN_KLASS
+from feature_store.views.higuchi import HIGUCHI
 from feature_store.views.hourly import HOURLY
 from feature_store.views.hurst import HURST
+from feature_store.views.katz import KATZ
 from feature_store.views.keltner import KELTNER
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
@@ -21,6 +23,7 @@ from feature_store.views.parkinson import PARKINSON
 from feature_store.views.return_quantiles import RETURN_QUANTILES
 from feature_store.views.rogers_satchell import ROGERS_SATCHELL
 from feature_store.views.sessions import SESSIONS
+from feature_store.views.sign_entropy import SIGN_ENTROPY
 from feature_store.views.simple_returns import SIMPLE_RETURNS
 from feature_store.views.stochastic import STOCHASTIC
 from feature_store.views.time_of_week import TIME_OF_WEEK
@@ -52,6 +55,9 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     HURST,
     DETRENDED_FLUCTUATION,
     VARIANCE_RATIO,
+    SIGN_ENTROPY,
+    KATZ,
+    HIGUCHI,
     RETURN_QUANTILES,
     CANDLES,
     TIME_OF_WEEK,

@@ -1,8 +1,10 @@
 """Fractals, memory, entropy and levels against their formulas, written a second time, straight from the papers."""
 
+import itertools
+
 import numpy as np
 import pytest
-from walks import column, walk
+from walks import BAR, MONDAY, column, walk
 
 from feature_store.scan import compute
 from feature_store.service import CATALOGUE
@@ -67,3 +69,66 @@ def test_variance_ratio_equals_that_of_lo_and_mackinlay(bars: Floats, values: Fl
         m = step * (n - step + 1) * (1 - step / n)
         oracle = (np.sum((long - step * mean) ** 2) / m) / (np.sum((changes - mean) ** 2) / (n - 1))
         assert of(values, f"variance_ratio_{step}_288")[row] == pytest.approx(oracle, rel=1e-9)
+
+
+def bits(symbols: Floats) -> float:
+    shares = np.unique(symbols, return_counts=True)[1] / len(symbols)
+    return float(-np.sum(shares * np.log2(shares)))
+
+
+def test_entropies_equal_those_of_shannon(bars: Floats, values: Floats) -> None:
+    for row in ROWS:
+        assert of(values, "sign_entropy_60")[row] == pytest.approx(bits(np.sign(returns(bars, row, 60))), rel=1e-9)
+        rises = (returns(bars, row, 122) > 0).astype(int)
+        patterns = 4 * rises[:-2] + 2 * rises[1:-1] + rises[2:]
+        assert len(patterns) == 120
+        assert of(values, "sign_pattern_entropy_3_120")[row] == pytest.approx(bits(patterns), rel=1e-9)
+
+
+def test_katz_dimension_equals_his_formula(bars: Floats, values: Floats) -> None:
+    """Katz, Fractals and the Analysis of Waveforms, 1988, with L / n for the mean step; held at 4."""
+    for row in range(59, N):
+        x = bars[row - 59 : row + 1, CLOSE]
+        path, reach, n = np.abs(np.diff(x)).sum(), np.abs(x - x[0]).max(), len(x) - 1
+        oracle = min(np.log10(n) / (np.log10(n) + np.log10(reach / path)), 4.0)
+        assert of(values, "katz_dimension_60")[row] == pytest.approx(oracle, rel=1e-9)
+    rows = bars.copy()
+    rows[:, CLOSE] *= np.array([1.0, 1.01, 1.0, 0.99])[np.arange(N) % 4]  # to and fro around the first close
+    assert of(compute(CATALOGUE, walk(N)[0], rows), "katz_dimension_60")[-1] == 4.0
+
+
+def test_higuchi_dimension_equals_his_formula(bars: Floats, values: Floats) -> None:
+    """Higuchi, Approach to an Irregular Time Series on the Basis of the Fractal Theory, 1988."""
+    for row in ROWS:
+        x, lengths = bars[row - 127 : row + 1, CLOSE], []
+        for k in range(1, 9):
+            curves = []
+            for m in range(k):
+                curve = x[m::k]
+                steps = len(curve) - 1
+                curves.append(np.abs(np.diff(curve)).sum() * (len(x) - 1) / (steps * k) / k)
+            lengths.append(np.mean(curves))
+        oracle = np.polyfit(-np.log(np.arange(1, 9)), np.log(lengths), 1)[0]
+        assert of(values, "higuchi_dimension_8_128")[row] == pytest.approx(oracle, rel=1e-9)
+
+
+def test_noise_trends_and_reversals_are_told_apart() -> None:
+    rng = np.random.default_rng(5)
+    measured = {}
+    for name, memory in (("reverting", -0.6), ("walk", 0.0), ("trending", 0.6)):
+        changes = np.zeros(N)
+        for i, shock in enumerate(rng.normal(0.0, 1e-3, N)):
+            changes[i] = memory * changes[i - 1] + shock
+        close = 100.0 * np.exp(np.cumsum(changes))
+        rows = np.column_stack([close, close, close, close, np.ones(N)])
+        values = compute(CATALOGUE, MONDAY + BAR * np.arange(N), rows)[300:]
+        measured[name] = {column: np.mean(of(values, column)) for column in (
+            "hurst_256", "dfa_256", "variance_ratio_12_288", "higuchi_dimension_8_128"
+        )}  # fmt: skip
+    for before, after in itertools.pairwise(measured.values()):
+        for name in ("hurst_256", "dfa_256", "variance_ratio_12_288"):
+            assert before[name] < after[name]
+        assert before["higuchi_dimension_8_128"] > after["higuchi_dimension_8_128"]
+    assert measured["walk"]["dfa_256"] == pytest.approx(0.5, abs=0.1)
+    assert measured["walk"]["variance_ratio_12_288"] == pytest.approx(1.0, abs=0.25)
+    assert measured["walk"]["higuchi_dimension_8_128"] == pytest.approx(1.5, abs=0.1)
