@@ -228,7 +228,7 @@ def run(job: Job) -> dict[str, Any]:
         whole = job.interval is None and not job.arguments.instruments  # only such a run moves the watermark
         built: dict[str, Built] = {}
 
-        minutes = _interval(job, BARS_1M, RAW_BARS, bronze, streams(lake, "1m"))
+        minutes = widen(_interval(job, BARS_1M, RAW_BARS, bronze, streams(lake, "1m")), timeframe_us("1m"))
         if minutes:
             reads = {RAW_BARS.name: bronze} if whole else {}
             built[BARS_1M.name] = build(job, session, source, one_minute, BARS_1M, minutes, reads)

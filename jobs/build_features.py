@@ -110,7 +110,8 @@ def interval_to_build(job: Job, service: FeatureService, version: int) -> Interv
     everything = lake.changed(BARS_5M, None, version)
     if everything is None:
         return None
-    end = everything.end - 1 + timeframe_us(service.timeframe)
+    step = timeframe_us(service.timeframe)
+    end = -(-everything.end // step) * step
     if job.interval is not None:
         start, end = max(everything.start, job.interval.start), min(end, job.interval.end)
         return Interval(start, end) if start < end else None

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -142,30 +142,31 @@ def merge(
     rows = rows.select(*table.schema.names)
     for attempt in range(ATTEMPTS):
         base = lake.version(table)
-        pending, counts = _pending(session, lake, table, rows, interval, base)
-        if not counts.rows:
-            return counts
+        pending, counts, free = _pending(session, lake, table, rows, interval, base)
         commit = uuid.uuid4().hex
-        note = {"run_id": run_id, "commit": commit, "reads": dict(reads or {})}
+        note = orjson.dumps({"run_id": run_id, "commit": commit, "reads": dict(reads or {})}).decode()
         try:
-            _commit(session, lake, table, pending, counts, base, orjson.dumps(note).decode())
+            if not counts.rows:
+                return counts
+            _commit(session, lake, table, pending, counts, base, note)
+            if lake.committed(table, commit, since=base):
+                return replace(counts, version=lake.version(table))
         except PySparkException as error:
             if "Concurrent" not in type(error).__name__ and "CONCURRENT" not in str(error):
                 raise
-        else:
-            if lake.committed(table, commit, since=base):
-                return replace(counts, version=lake.version(table))
+        finally:
+            free()
         time.sleep(0.2 * 2**attempt)
     raise TryAgain(f"{table.name}: other runs committed first, {ATTEMPTS} times in a row.")
 
 
 def _pending(
     session: SparkSession, lake: Lake, table: Table, rows: DataFrame, interval: Interval | None, base: int
-) -> tuple[DataFrame, Merged]:
-    """The rows that are new or changed against version `base`, and how many there are of each."""
+) -> tuple[DataFrame, Merged, Callable[[], object]]:
+    """The rows that are new or changed against version `base`, how many there are of each, and what frees them."""
     held = lake.scan(table, interval, base).select(pl.len()).collect().item()
     if not held:
-        return rows, Merged(base, inserted=rows.count())
+        return rows, Merged(base, inserted=rows.count()), lambda: None
     keys, rest = list(table.key), [c for c in table.content_columns if c not in table.key]
     target = read(session, lake, table, interval, base).select(*keys, F.struct(*rest).alias("held"))
     same = [F.col(f"held.{name}").eqNullSafe(F.col(name)) for name in rest]
@@ -173,7 +174,7 @@ def _pending(
     judged = rows.join(target, keys, "left").withColumn("status", status).drop("held").persist()
     found = {row["status"]: row["count"] for row in judged.groupBy("status").count().collect()}
     counts = Merged(base, found.get("new", 0), found.get("changed", 0), found.get("same", 0))
-    return judged.where("status <> 'same'").drop("status").select(*table.schema.names), counts
+    return judged.where("status <> 'same'").select(*table.schema.names), counts, judged.unpersist
 
 
 def _commit(

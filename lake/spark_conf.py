@@ -35,10 +35,8 @@ _PROCESS = {
     "spark.delta.logStore.s3a.impl": LOG_STORE,
 }
 
-# Batch jobs live for less than a minute: the optimizing compiler would not earn its warm-up back (measured: 20 % less
-# processor time over a whole bar build).
 _LOGGING = Path(__file__).with_name("log4j2.properties")
-_JAVA_OPTIONS = f"-XX:TieredStopAtLevel=1 -XX:+UseParallelGC -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
+_JAVA_OPTIONS = f"-XX:+UseParallelGC -Dlog4j2.configurationFile={_LOGGING.as_uri()}"
 
 
 def spark_conf(lake: Lake) -> dict[str, str]:

@@ -16,7 +16,7 @@ from deltalake import CommitProperties, DeltaTable, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
 from lake.errors import ContractViolated, NothingStored
-from lake.intervals import Interval, to_datetime, to_us
+from lake.intervals import MILLISECOND, Interval, to_datetime, to_us
 from lake.table import Table
 
 
@@ -116,7 +116,8 @@ class Lake:
     def changed(self, table: Table, since: int | None, until: int, streams: tuple[str, ...] = ()) -> Interval | None:
         """The span of the time column over the files added after version `since`; None where there are none.
 
-        `streams` narrows it to those partitions. A version whose log is gone counts as the very beginning.
+        `streams` narrows it to those partitions. A version whose log is gone counts as the very beginning. Spark cuts
+        the times in a file's statistics to milliseconds, so the end may lie up to one after the last row.
         """
         new = self._files(table, until)
         if since is not None:
@@ -133,7 +134,7 @@ class Lake:
         if None in bounds:
             raise ContractViolated(f"{table.name}: a file holds no statistics of {table.time_column}. Rewrite it.")
         start, last = (to_us(moment) for moment in bounds)
-        return Interval(start, last + 1)
+        return Interval(start, last + MILLISECOND)
 
     def partitions(self, table: Table, column: str, version: int | None = None) -> set[str]:
         """Values of a partition column that hold any file; empty where the table does not exist."""

@@ -9,12 +9,13 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from lake.intervals import MILLISECOND, MINUTE, parse_time, timeframe_us, to_datetime
+from lake.intervals import MILLISECOND, MINUTE, WEEK, Interval, parse_time, timeframe_us, to_datetime
 from lake.storage import Lake
 from lake.tables import RAW_BARS
 from lake.wire.bars import stream_timeframe
 
 START = parse_time("2024-01-29")  # a Monday; the month ends within the week
+SPAN = Interval(START, START + WEEK)
 BTC = "binance:BTC/USDT"
 ETH = "binance:ETH/USDT"
 
