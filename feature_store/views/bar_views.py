@@ -17,9 +17,11 @@ from feature_store.views.hourly import HOURLY
 from feature_store.views.hurst import HURST
 from feature_store.views.katz import KATZ
 from feature_store.views.keltner import KELTNER
+from feature_store.views.levels import LEVELS
 from feature_store.views.mfi import MFI
 from feature_store.views.obv import OBV
 from feature_store.views.parkinson import PARKINSON
+from feature_store.views.pivots import PIVOTS
 from feature_store.views.return_quantiles import RETURN_QUANTILES
 from feature_store.views.rogers_satchell import ROGERS_SATCHELL
 from feature_store.views.sessions import SESSIONS
@@ -51,6 +53,8 @@ BAR_VIEWS: Final[tuple[FeatureView, ...]] = (
     ROGERS_SATCHELL,
     YANG_ZHANG,
     VOL_OF_VOL,
+    PIVOTS,
+    LEVELS,
     AMIHUD,
     HURST,
     DETRENDED_FLUCTUATION,

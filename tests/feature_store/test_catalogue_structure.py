@@ -8,7 +8,7 @@ from walks import BAR, MONDAY, column, walk
 
 from feature_store.scan import compute
 from feature_store.service import CATALOGUE
-from feature_store.view import CLOSE, Floats
+from feature_store.view import CLOSE, HIGH, LOW, VOLUME, Floats
 
 N = 1_200
 ROWS = (*range(300, 330), 500, 777, 1_000, N - 1)
@@ -112,6 +112,54 @@ def test_higuchi_dimension_equals_his_formula(bars: Floats, values: Floats) -> N
         assert of(values, "higuchi_dimension_8_128")[row] == pytest.approx(oracle, rel=1e-9)
 
 
+def turns(x: Floats, side: int) -> list[int]:
+    """Rows strictly above their `side` neighbours on either side."""
+    windows = np.lib.stride_tricks.sliding_window_view(x, 2 * side + 1)
+    others = np.delete(windows, side, axis=1)
+    return (np.flatnonzero(windows[:, side] > others.max(axis=1)) + side).tolist()
+
+
+@pytest.mark.parametrize(("side", "sign"), [("high", 1.0), ("low", -1.0)])
+def test_pivots_are_those_of_the_bars_known_by_then(bars: Floats, values: Floats, side: str, sign: float) -> None:
+    prices = sign * bars[:, HIGH if side == "high" else LOW]
+    for row in range(95, N):
+        window = prices[row - 95 : row + 1]  # nothing after `row`: a pivot needs its two later bars inside
+        found = turns(window, 2)
+        at = found[-1] if found else 95 - int(np.argmax(window[::-1]))
+        assert of(values, f"pivot_{side}_age_2_96")[row] == 95 - at
+        distance = np.log(bars[row, CLOSE] / abs(window[at]))
+        assert of(values, f"pivot_{side}_distance_2_96")[row] == pytest.approx(distance, rel=1e-9, abs=1e-12)
+
+
+def test_a_pivot_is_not_known_before_its_second_later_bar() -> None:
+    times, bars = walk(600)
+    bars[:, :VOLUME] = 100.0
+    bars[300, HIGH] = 101.0
+    values = compute(CATALOGUE, times, bars)
+    assert of(values, "pivot_high_age_2_96")[299:304].tolist() == [0.0, 0.0, 1.0, 2.0, 3.0]
+    early = compute(CATALOGUE, times[:302], bars[:302])
+    assert of(early, "pivot_high_age_2_96")[-1] == 1.0, "as the highest of the window, not as a pivot"
+    bars[302, HIGH] = 102.0  # what comes later decides whether it was one
+    changed = compute(CATALOGUE, times, bars)
+    assert of(changed, "pivot_high_age_2_96")[300:304].tolist() == [0.0, 1.0, 0.0, 1.0]
+
+
+def test_levels_are_the_nearest_turns_known_by_then(bars: Floats, values: Floats) -> None:
+    tops, bottoms = turns(bars[:, HIGH], 5), turns(-bars[:, LOW], 5)
+    for row in (*range(287, 340), *ROWS, *range(800, 840)):
+        close = bars[row, CLOSE]
+        window = slice(row - 287, row + 1)
+        # a turn enters with the bar that confirms it and leaves 288 bars after that
+        known = [bars[i, HIGH] for i in tops if row - 287 <= i + 5 <= row]
+        known += [bars[i, LOW] for i in bottoms if row - 287 <= i + 5 <= row]
+        above = min([level for level in known if level > close], default=bars[window, HIGH].max())
+        below = max([level for level in known if level < close], default=bars[window, LOW].min())
+        above, below = min(above, bars[window, HIGH].max()), max(below, bars[window, LOW].min())
+        resistance, support = np.log(above / close), np.log(close / below)
+        assert of(values, "resistance_distance_5_288")[row] == pytest.approx(resistance, rel=1e-9, abs=1e-12)
+        assert of(values, "support_distance_5_288")[row] == pytest.approx(support, rel=1e-9, abs=1e-12)
+
+
 def test_noise_trends_and_reversals_are_told_apart() -> None:
     rng = np.random.default_rng(5)
     measured = {}
@@ -132,3 +180,15 @@ def test_noise_trends_and_reversals_are_told_apart() -> None:
     assert measured["walk"]["dfa_256"] == pytest.approx(0.5, abs=0.1)
     assert measured["walk"]["variance_ratio_12_288"] == pytest.approx(1.0, abs=0.25)
     assert measured["walk"]["higuchi_dimension_8_128"] == pytest.approx(1.5, abs=0.1)
+
+
+def test_a_market_that_does_not_move_shows_no_memory_and_no_level() -> None:
+    times, rows = walk(600)
+    rows[:, :VOLUME], rows[:, VOLUME] = 0.1, 0.3
+    last = dict(zip(CATALOGUE.feature_names, compute(CATALOGUE, times, rows)[-1], strict=True))
+    neutral = {"hurst_256": 0.5, "dfa_256": 0.5, "katz_dimension_60": 1.0, "higuchi_dimension_8_128": 1.0}
+    neutral |= {f"variance_ratio_{step}_288": 1.0 for step in (2, 12, 48)}
+    neutral |= dict.fromkeys(("sign_entropy_60", "sign_pattern_entropy_3_120"), 0.0)
+    neutral |= dict.fromkeys(("resistance_distance_5_288", "support_distance_5_288"), 0.0)
+    neutral |= dict.fromkeys(("pivot_high_distance_2_96", "pivot_low_age_2_96"), 0.0)
+    assert {name: last[name] for name in neutral} == neutral
