@@ -7,7 +7,7 @@ from pathlib import Path
 from bitacora.home import Home
 
 BIN = Path(sys.executable).parent
-_DROPPED = ("AIRFLOW", "MLFLOW_", "LIVE_", "_AIRFLOW", "SUPERVISED_BY", "PYTHONWARNINGS")
+_DROPPED = ("AIRFLOW", "MLFLOW_", "LIVE_", "_AIRFLOW", "SUPERVISED_BY", "PYTHONWARNINGS", "PYTHONDONTWRITE")
 
 
 def base(home: Home) -> dict[str, str]:
@@ -25,5 +25,6 @@ def base(home: Home) -> dict[str, str]:
         "no_proxy": "127.0.0.1,localhost",
         "GIT_PYTHON_REFRESH": "quiet",
         "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # eight more processes of 280 MB, for jobs nobody has
         "DO_NOT_TRACK": "true",
     }
