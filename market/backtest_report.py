@@ -48,7 +48,7 @@ PAGE = """<!doctype html>
  tr:last-child td { border-bottom: 0; } .n { text-align: right; white-space: nowrap; }
  .ok { color: var(--ours); } .warning { color: var(--warn); font-weight: 600; }
  .fault { color: var(--bad); font-weight: 600; }
- .two { display: grid; grid-template-columns: repeat(auto-fit, minmax(420px, 1fr)); gap: 0 18px; }
+ .two { display: grid; grid-template-columns: repeat(auto-fill, minmax(420px, 1fr)); gap: 0 18px; }
  .two > * { min-width: 0; align-self: start; }
 </style><script>{{ script | safe }}</script></head><body><main>
 <header><h1>{{ d.strategy }}</h1>
@@ -199,14 +199,15 @@ def _months(results: Results) -> go.Figure:
 
 def _returns(results: Results) -> go.Figure:
     summed = results.periods
-    figure = _figure("Returns of the periods", xaxis={"tickformat": ".1%"})
+    risks = {name: results.measures[name] for name in ("value_at_risk_95", "expected_shortfall_95")}
+    var, shortfall = (shown(name, value) for name, value in risks.items())
+    title = f"Returns of the periods; lines: value at risk {var}, expected shortfall {shortfall}"
+    figure = _figure(title, xaxis={"tickformat": ".1%"})
     counts, edges = np.histogram(summed.returns, bins=min(60, max(10, len(summed.returns) // 5)))
     middles = (edges[1:] + edges[:-1]) / 2
     figure.add_bar(x=middles.tolist(), y=counts.tolist(), marker_color=OURS, width=float(edges[1] - edges[0]))
-    for name, color in (("value_at_risk_95", MUTED), ("expected_shortfall_95", BAD)):
-        text = f"{'VaR' if color == MUTED else 'ES'} {shown(name, results.measures[name])}"
-        place = "top right" if color == MUTED else "bottom left"
-        figure.add_vline(x=-results.measures[name], line_color=color, annotation_text=text, annotation_position=place)
+    for value, color in zip(risks.values(), (MUTED, BAD), strict=True):
+        figure.add_vline(x=-value, line_color=color)
     return figure
 
 

@@ -20,7 +20,7 @@ from lake import command
 from lake.errors import BadInput, UsageError
 from lake.intervals import DAY, MINUTE, format_time, timeframe_us
 from market.execution import BAR_FIELDS, CLOSE, Floats
-from market.strategy import Bar, BarArrays
+from market.strategy import BarArrays
 
 COLUMNS = ("open", "high", "low", "close", "volume")
 KEYED = ("instrument", "open_time", *COLUMNS)
@@ -50,11 +50,6 @@ class Bars:
         """The bars one instrument has."""
         held = ~np.isnan(self.values[:, index, CLOSE])
         return BarArrays(self.open_time[held], *np.ascontiguousarray(self.values[held, index].T))
-
-    def bar(self, t: int, index: int) -> Bar:
-        """One bar as a strategy sees it."""
-        opened = int(self.open_time[t])
-        return Bar(self.instruments[index], opened, opened + self.timeframe, *self.values[t, index].tolist())
 
     def head(self, count: int) -> "Bars":
         """The first `count` bars."""

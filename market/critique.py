@@ -175,7 +175,8 @@ def _parameters(strategy: Strategy, results: Results) -> Finding:
 def _sample(results: Results) -> Finding:
     days, needed = results.measures["days"], results.measures.get("minimum_track_record_days", math.inf)
     least = max(SHORT_DAYS, needed)
-    found = f"{days:.0f} days; this Sharpe ratio needs {needed:.0f} to be above zero at 95 %"
+    needs = f"needs {needed:.0f} to be above zero at 95 %" if math.isfinite(needed) else "is not above zero"
+    found = f"{days:.0f} days; this Sharpe ratio {needs}"
     return _finding("short sample", days < least, found, f"Below {SHORT_DAYS} days one market mood decides.")
 
 
@@ -209,7 +210,7 @@ def _costs(variants: list[Variant]) -> Finding:
     half, run, double = (by_name[name].total_return for name in ("costs ×0.5", "as run", "costs ×2"))
     found = f"{half:+.1%} at half the costs, {run:+.1%} as run, {double:+.1%} at double"
     why = "A result that double costs turn into a loss depends on a guess."
-    return _finding("cost sensitivity", double <= 0, found, why, "fault" if run <= 0 else "warning")
+    return _finding("cost sensitivity", double <= 0, found, why)
 
 
 def _delay(variants: list[Variant]) -> Finding:

@@ -103,7 +103,7 @@ def bootstrap_intervals(
 
     Each draw joins blocks of consecutive returns, started anywhere and wrapped at the end, to the series' own length
     and measures that. Measures that depend on the order across blocks (drawdowns) are intervals for such a market
-    met again, not errors of an estimate.
+    met again, not errors of an estimate. Returns may be rows of several columns, which then stay together.
 
     Returns:
         For each name the lower and upper quantile of the draws, `level` between them; drawn values, not interpolated.

@@ -9,6 +9,7 @@ rests at the venue from then on; a limit so attached only where the order filled
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +19,10 @@ from market import execution as x
 from market.bars import Bars
 from market.conditions import Conditions
 from market.execution import Floats, Ledger
-from market.strategy import Account, Cancel, Command, Fill, Order, Side, Strategy, Target, WeightStrategy
+from market.strategy import Account, Bar, Cancel, Command, Fill, Order, Side, Strategy, Target, WeightStrategy
+
+Rows: TypeAlias = list[list[float]]
+"""[k][BAR_FIELDS]: one bar of each instrument, as plain floats."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,27 +129,26 @@ class Simulation:
         n = len(self._bars.open_time)
         equity, exposure, end = np.empty(n), np.zeros(n), None
         exits = bool(self._terms[[x.STOP_LOSS, x.TRAILING_STOP, x.TAKE_PROFIT]].any())
-        for t in range(n):
+        capital = self._conditions.capital
+        names, values, length = self._bars.instruments, self._bars.values, self._bars.timeframe
+        for t, opened in enumerate(self._bars.open_time.tolist()):
             self._t = t
-            rows = self._bars.values[t]
-            trading = [j for j in range(len(rows)) if rows[j, x.VOLUME] > 0.0]
-            if self._working or self._cancels:
+            rows = values[t].tolist()
+            if self._working or self._cancels or exits:
+                trading = [j for j, row in enumerate(rows) if row[x.VOLUME] > 0.0]
                 self._play_orders(trading, rows)
-            if exits:
-                self._play_exits(trading, rows)
-            present = [j for j in range(len(rows)) if rows[j, x.CLOSE] == rows[j, x.CLOSE]]
-            for j in present:
-                x.observe(self._ledger, j, rows[j, x.CLOSE], rows[j, x.VOLUME], self._terms[x.BARS_PER_DAY])
-                self._account.prices[self._bars.instruments[j]] = float(rows[j, x.CLOSE])
-            now = x.equity(self._ledger)
-            if x.ruined(self._ledger, now, self._conditions.capital):
-                equity[t:], end = x.RUIN * self._conditions.capital, t
+                if exits:
+                    self._play_exits(trading, values[t])
+            equity[t], exposure[t] = x.close_bar(self._ledger, values, t, self._terms, capital)
+            if exposure[t] < 0.0:
+                equity[t:], exposure[t:], end = equity[t], 0.0, t
                 break
-            equity[t], exposure[t] = now, x.gross_exposure(self._ledger) / now
-            for j in present:
-                bar = self._bars.bar(t, j)
-                self._account.time = bar.close_time
-                self._take(self._strategy.on_bar(bar, self._account))
+            present = [(name, row) for name, row in zip(names, rows, strict=True) if row[x.CLOSE] == row[x.CLOSE]]
+            for name, row in present:
+                self._account.prices[name] = row[x.CLOSE]
+            self._account.time = opened + length
+            for name, row in present:
+                self._take(self._strategy.on_bar(Bar(name, opened, opened + length, *row), self._account))
         fills = np.array(self._fills).reshape(-1, x.FILL_FIELDS)
         return Run(self._bars, self._conditions, equity, exposure, fills, end, False)
 
@@ -208,7 +211,9 @@ class Simulation:
 
     # What the market does with it
 
-    def _play_orders(self, trading: list[int], rows: Floats) -> None:
+    def _play_orders(self, trading: list[int], rows: Rows) -> None:
+        if not self._working and not self._cancels:
+            return
         due = [order_id for arrives, order_id in self._cancels if arrives <= self._t]
         if due:
             self._cancels = [pair for pair in self._cancels if pair[0] > self._t]
@@ -232,7 +237,7 @@ class Simulation:
     def _arrived(self, j: int) -> list[Working]:
         return [w for w in self._working if w.index == j and w.arrives <= self._t and not w.waiting]
 
-    def _fill_targets(self, j: int, row: Floats) -> None:
+    def _fill_targets(self, j: int, row: list[float]) -> None:
         """Targets that have arrived are one order for their sum."""
         due = [w for w in self._arrived(j) if w.target]
         if not due:
@@ -241,14 +246,14 @@ class Simulation:
         for working in due[:-1]:
             self._end(working)
         last = due[-1]
-        done = self._trade(last, quantity, float(row[x.OPEN]), x.MARKET_FILL, 0.0) if quantity else 0.0
+        done = self._trade(last, quantity, row[x.OPEN], x.MARKET_FILL, 0.0) if quantity else 0.0
         self._planned[j] -= quantity - done
         self._end(last)
 
-    def _at_open(self, working: Working, row: Floats) -> None:
+    def _at_open(self, working: Working, row: list[float]) -> None:
         if working not in self._working:
             return
-        order, opened, sign = working.order, float(row[x.OPEN]), working.sign
+        order, opened, sign = working.order, row[x.OPEN], working.sign
         fresh, working.fresh = working.fresh, False
         if working.is_stop and sign * (opened - order.stop_price) >= 0:
             working.triggered = True
@@ -262,19 +267,19 @@ class Simulation:
         elif fresh and sign * (order.limit_price - opened) >= 0:
             self._execute(working, opened, x.MARKET_FILL, worst=order.limit_price)
 
-    def _inside(self, working: Working, row: Floats) -> None:
+    def _inside(self, working: Working, row: list[float]) -> None:
         if working not in self._working:
             return
         order, sign = working.order, working.sign
         if working.is_stop:
-            if sign * (float(row[x.HIGH] if sign > 0 else row[x.LOW]) - order.stop_price) >= 0:
+            if sign * ((row[x.HIGH] if sign > 0 else row[x.LOW]) - order.stop_price) >= 0:
                 working.triggered = True
                 if order.kind == "stop":
                     self._execute(working, order.stop_price, x.STOP_FILL)
                 else:
                     working.arrives = self._t + 1
-        elif sign * (order.limit_price - float(row[x.LOW] if sign > 0 else row[x.HIGH])) > 0 and order.kind != "market":
-            most = self._conditions.limit_share * float(row[x.VOLUME])
+        elif sign * (order.limit_price - (row[x.LOW] if sign > 0 else row[x.HIGH])) > 0 and order.kind != "market":
+            most = self._conditions.limit_share * row[x.VOLUME]
             self._execute(working, order.limit_price, x.LIMIT_FILL, most=most)
 
     def _execute(
