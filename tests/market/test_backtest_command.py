@@ -52,6 +52,7 @@ def test_one_command_writes_everything(bars_file: Path, tmp_path: Path) -> None:
 def test_the_example_has_twenty_lines_of_code() -> None:
     lines = [line for line in EXAMPLE.read_text().splitlines() if line.strip() and not line.startswith('"""')]
     assert len(lines) <= 20
+    assert EXAMPLE.read_text().strip() in (ROOT / "docs/backtest.md").read_text()
 
 
 def test_text_shows_measures_intervals_and_critique(bars_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
