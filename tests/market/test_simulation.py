@@ -289,6 +289,43 @@ def test_the_fast_path_agrees_with_a_naive_loop(seed: int, stop: float, fee: flo
     )
 
 
+ORDERS = st.builds(
+    lambda kind, side, quantity, limit, stop, reduce: order(
+        kind, side, quantity, limit_price=limit, stop_price=stop, reduce_only=reduce
+    ),
+    st.sampled_from(["market", "limit", "stop", "stop_limit"]),
+    st.sampled_from(["buy", "sell"]),
+    st.floats(0.01, 300),
+    st.floats(95, 105),
+    st.floats(95, 105),
+    st.booleans(),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    st.dictionaries(st.integers(0, 70), st.lists(st.one_of(ORDERS, st.floats(-1, 2).map(lambda w: Target(NAME, w))))),
+    st.integers(0, 1000),
+    st.sampled_from([0.0, 10.0]),
+    st.integers(1, 3),
+)
+def test_no_commands_overdraw_the_account_or_fill_better_or_sooner_than_the_market_allows(
+    commands: dict[int, list[Command]], seed: int, fee_bps: float, delay: int
+) -> None:
+    bars = random_bars(80, seed=seed, volatility=0.01)
+    run, _ = played(commands, bars, fee_bps=fee_bps, delay_bars=delay)
+    cash, held = 10_000.0, 0.0
+    earliest = min(commands, default=0) + delay
+    for fill in run.fills:
+        low, high = bars.values[int(fill[x.FILL_BAR]), 0, [x.LOW, x.HIGH]]
+        quantity, price = fill[x.FILL_QUANTITY], fill[x.FILL_PRICE]
+        cash, held = cash - quantity * price - fill[x.FILL_FEE], held + quantity
+        assert cash > -1e-6 and held > -1e-9
+        assert price >= low if quantity > 0 else price <= high
+        assert fill[x.FILL_BAR] >= earliest
+    assert run.equity[-1] == pytest.approx(cash + held * bars.values[-1, 0, x.CLOSE])
+
+
 def test_money_is_conserved_by_every_fill() -> None:
     bars = random_bars(2000, k=2)
     run = backtest(Crossing(), bars, replace(FREE, fee_bps=7, slippage_bps=3, shorts=True))
