@@ -38,6 +38,7 @@ down: ## stop what `make up` started
 
 bench: setup ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/features.py
+	@$(BIN)/python bench/views.py
 
 setup: $(VENV)/.ready .tools/jars/.ready
 
