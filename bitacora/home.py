@@ -19,7 +19,7 @@ from lake.settings import HomeSettings, read_settings
 REPOSITORY = Path(__file__).resolve().parent.parent
 EMBEDDED = "embedded"
 _STATE = ("lake", "mlflow", "airflow", "live", "locks", "staging", "venue")
-_TRACES = ("run", "logs", "report")
+_TRACES = ("run", "logs", "report", "spark")
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,4 +147,6 @@ def command(as_json: bool) -> int:
         print(show.columns(rows, ["asset", "start", "fills", "fees", "expected", "venue", "difference"]))
         print(f"fills: {result['fills']}  ({result['venue']})")
         print("\n".join(result["problems"]) or "exact")
+        if result["fills"]["gold"] < result["fills"]["journal"]:
+            print("gold is behind the journal: python -m jobs.ingest_journal")
     return os.EX_OK if result["ok"] else os.EX_DATAERR
