@@ -132,7 +132,7 @@ class Node:
         records = read_journal(path)[0] if path.exists() else []
         return [r for r in records if not kinds or r["kind"] in kinds]
 
-    def wait_for(self, kind: str, count: int = 1, timeout: float = 30, **fields: Any) -> list[Record]:
+    def wait_for(self, kind: str, count: int = 1, timeout: float = 90, **fields: Any) -> list[Record]:
         """Wait until the journal holds so many records of a kind with these fields."""
         deadline = time.monotonic() + timeout
         while True:
@@ -143,7 +143,7 @@ class Node:
             assert self.process is not None and self.process.poll() is None, "".join(self.log)[-3000:]
             time.sleep(0.1)
 
-    def kill_in_flight(self, timeout: float = 8) -> bool:
+    def kill_in_flight(self, timeout: float = 20) -> bool:
         """Kill as soon as a new intent stands in the journal; False if none came and it was killed all the same."""
         path = self.home / "live" / "journal" / "journal.log"
         deadline = time.monotonic() + timeout
