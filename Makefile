@@ -39,6 +39,7 @@ down: ## stop what `make up` started
 bench: setup ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/features.py
 	@$(BIN)/python bench/views.py
+	@$(BIN)/python bench/backtest.py
 
 setup: $(VENV)/.ready .tools/jars/.ready
 

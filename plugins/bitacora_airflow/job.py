@@ -36,7 +36,7 @@ class Job(BaseOperator):
         options: option to value; templated; an empty value leaves the option out.
     """
 
-    template_fields = ("arguments", "options")
+    template_fields: Sequence[str] = ("arguments", "options")
     operator_extra_links = (MlflowRunLink(),)
     ui_color = "#e8f0ea"
 

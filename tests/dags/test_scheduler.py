@@ -101,6 +101,7 @@ def answer(client: AirflowApi, option: str, why: str) -> tuple[str, str]:
     """Trigger a promotion, answer its approval; returns the run and how `promote` ended."""
     run: str = client.call("POST", "/dags/promote/dagRuns", {"logical_date": None})["dag_run_id"]
     wait_until(lambda: task_state(client, run, "approve") in {"awaiting_input", *ENDED})
+    time.sleep(2)  # an answer within the same scheduler loop is lost: Airflow asks once more (docs/airflow.md)
     assert "beats flat" in client.call("GET", ANSWER.format(run=run))["body"]
     client.call("PATCH", ANSWER.format(run=run), {"chosen_options": [option], "params_input": {"why": why}})
     wait_until(lambda: task_state(client, run, "promote") in ENDED)
