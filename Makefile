@@ -27,6 +27,7 @@ check: setup ## lint, types, imports, tree
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@MYPYPATH=plugins $(BIN)/mypy -p bitacora_airflow
 	@$(BIN)/lint-imports
 	@$(BIN)/python -m pytest -q tests/test_tree.py
 
