@@ -1,6 +1,7 @@
 """Fixtures around the lake: one Spark session for the whole run, a lake in a folder, jobs run in process, S3."""
 
 import argparse
+import logging
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -27,6 +28,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         os.environ["BITACORA_HOME"] = before
     yield session
     session.stop()
+    logging.getLogger("py4j").setLevel(logging.WARNING)  # it speaks once more when the interpreter ends
 
 
 @pytest.fixture
