@@ -1,7 +1,8 @@
 """Start, watch and stop the platform's processes.
 
-Each service leads its own process group and carries a mark in its environment, which everything it starts inherits.
-So stopping finds all of them, also what changed its group or lost its parent, and nothing else.
+Each service leads its own session and carries a mark in its environment; everything it starts inherits both. So
+stopping finds all of them, also what changed its group, lost its parent, left the session, or wrote its title over its
+environment (as Airflow's workers do), and nothing else.
 """
 
 import contextlib
@@ -162,6 +163,19 @@ def marked(mark: str) -> list[psutil.Process]:
     return [p for p in found if p.pid != os.getpid()]
 
 
+def members(service: Service) -> list[psutil.Process]:
+    """Every live process that carries the service's mark or belongs to its session."""
+    found = {process.pid: process for process in marked(service.mark)}
+    leader = psutil.Process(service.pid) if psutil.pid_exists(service.pid) else None
+    if leader is not None and abs(leader.create_time() - service.created) >= 1:
+        return list(found.values())  # the number belongs to somebody else by now, and so does its session
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if os.getsid(process.pid) == service.pid and process.status() != psutil.STATUS_ZOMBIE:
+                found[process.pid] = process
+    return list(found.values())
+
+
 def stop(home: Home, service: Service, grace_seconds: float = 10.0) -> bool:
     """Ask the service to end, then end all that is left of it; returns whether it went by itself.
 
@@ -174,8 +188,8 @@ def stop(home: Home, service: Service, grace_seconds: float = 10.0) -> bool:
             main.send_signal(signal.SIGTERM)
     gone = _wait_gone(lambda: service.process() is None, grace_seconds)
     _end_rest(service)
-    if marked(service.mark) or not _wait_gone(lambda: not any(map(listening, service.ports)), 3.0):
-        held = [p.pid for p in marked(service.mark)]
+    if members(service) or not _wait_gone(lambda: not any(map(listening, service.ports)), 3.0):
+        held = [p.pid for p in members(service)]
         raise Unavailable(f"{service.name} left processes {held} or one of its ports {service.ports} behind")
     (home.run / f"{service.name}.json").unlink(missing_ok=True)
     return gone
@@ -184,11 +198,11 @@ def stop(home: Home, service: Service, grace_seconds: float = 10.0) -> bool:
 def _end_rest(service: Service) -> None:
     """SIGTERM, then SIGKILL, whatever still carries the mark."""
     for sign, seconds in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 5.0)):
-        rest = marked(service.mark)
+        rest = members(service)
         for process in rest:
             with contextlib.suppress(psutil.Error):
                 process.send_signal(sign)
-        if not rest or _wait_gone(lambda: not marked(service.mark), seconds):
+        if not rest or _wait_gone(lambda: not members(service), seconds):
             return
 
 

@@ -43,6 +43,16 @@ def test_stopping_ends_children_that_left_the_group_and_ignore_sigterm(place: Ho
     assert processes.load(place, "one") is None
 
 
+def test_stopping_ends_children_whose_environment_cannot_be_read(place: Home) -> None:
+    unmarked = _FAMILY.replace("start_new_session=True", "env={}")
+    service = start(place, unmarked)
+    processes.wait_ready(service, lambda: said(place, "ready"), 20)
+    child = int(place.log("one").read_text().split()[1])
+    time.sleep(0.3)
+    processes.stop(place, service, grace_seconds=2)
+    assert not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE
+
+
 def test_a_start_that_fails_shows_the_last_lines(place: Home) -> None:
     service = start(place, "print('the port is taken'); raise SystemExit(3)")
     with pytest.raises(Unavailable, match="the port is taken"):

@@ -81,7 +81,7 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AirflowApi]:
     finally:
         for service in reversed(started):
             processes.stop(home, service)
-    assert not any(processes.marked(service.mark) for service in started)
+    assert not any(processes.members(service) for service in started)
     assert not processes.listening(port)
 
 
