@@ -7,7 +7,7 @@ import orjson
 import typer
 
 from lake.errors import NothingStored
-from lake.intervals import END_OF_TIME, Interval, parse_time, to_datetime
+from lake.intervals import Interval, parse_time, to_datetime
 from lake.settings import HomeSettings, LakeSettings, read_settings
 from lake.storage import Lake
 from lake.tables import TABLES, table
@@ -27,7 +27,7 @@ def the_lake() -> Lake:
 def _interval(start: str | None, end: str | None) -> Interval | None:
     if start is None and end is None:
         return None
-    return Interval(parse_time(start) if start else 0, parse_time(end) if end else END_OF_TIME)
+    return Interval.open(parse_time(start) if start else None, parse_time(end) if end else None)
 
 
 def _print(value: object) -> None:

@@ -4,14 +4,20 @@ import polars as pl
 import pyarrow as pa
 
 from lake.storage import Lake
+from lake.table import Table
 from lake.tables import RAW_BARS
+
+
+def declared(rows: pl.DataFrame, table: Table) -> pa.Table:
+    """The rows in the declared Arrow types: Delta and Spark do not know the string views that Polars prefers."""
+    return rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(table.schema)
 
 
 def not_held(lake: Lake, rows: pa.Table) -> pa.Table:
     """The rows whose venue, stream, instrument, time and payload bronze does not hold yet, each once."""
     new = pl.DataFrame(rows).unique(list(RAW_BARS.key), keep="first", maintain_order=True)
     if not lake.exists(RAW_BARS) or new.is_empty():
-        return new.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(RAW_BARS.schema)
+        return declared(new, RAW_BARS)
     times = new["event_time"]
     held = (
         lake.scan(RAW_BARS)
@@ -23,8 +29,4 @@ def not_held(lake: Lake, rows: pa.Table) -> pa.Table:
         .select(RAW_BARS.key)
         .collect()
     )
-    return (
-        new.join(held, on=list(RAW_BARS.key), how="anti")
-        .to_arrow(compat_level=pl.CompatLevel.oldest())
-        .cast(RAW_BARS.schema)
-    )
+    return declared(new.join(held, on=list(RAW_BARS.key), how="anti"), RAW_BARS)

@@ -27,7 +27,7 @@ from jobs.command import Job, main, parser
 from jobs.five_minutes import five_minute_bars
 from jobs.lock import writing
 from jobs.progress import Stages
-from lake.intervals import DAY, Interval, format_time, timeframe_us, to_datetime
+from lake.intervals import DAY, Interval, format_time, month_of, timeframe_us, to_datetime
 from lake.spark import Merged, merge, spark_schema, spark_session
 from lake.storage import Lake
 from lake.table import Table
@@ -35,11 +35,6 @@ from lake.tables import BARS_1M, BARS_5M, RAW_BARS
 from lake.wire.bars import stream_timeframe
 
 BATCH_ROWS = 50_000
-
-
-def month_of(time_us: int) -> str:
-    """The partition of a time, YYYY-MM."""
-    return to_datetime(time_us).strftime("%Y-%m")
 
 
 @dataclass(frozen=True, slots=True)

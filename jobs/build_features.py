@@ -23,7 +23,7 @@ from feature_store.service import DEFAULT, FeatureService
 from jobs.command import Job, main, parser
 from jobs.lock import writing
 from jobs.progress import Stages
-from lake.intervals import Interval, format_time, timeframe_us, to_datetime
+from lake.intervals import Interval, format_time, month_of, timeframe_us, to_datetime
 from lake.spark import Merged, merge, spark_schema, spark_session
 from lake.storage import Lake
 from lake.tables import BARS_5M, FEATURES_5M
@@ -75,7 +75,7 @@ def bars_of_period(
 ) -> pl.DataFrame:
     """The bars that the rows of one period depend on."""
     interval = Interval(service.periods.scan_start(period_start), service.periods.end(period_start))
-    first, last = (to_datetime(at).strftime("%Y-%m") for at in (interval.start, interval.end - 1))
+    first, last = (month_of(interval.start), month_of(interval.end - 1))
     return (
         lake.scan(BARS_5M, interval, version)
         .filter(pl.col("month").is_between(pl.lit(first), pl.lit(last)), pl.col("instrument").is_in(list(names)))

@@ -11,7 +11,7 @@ import orjson
 from lake import command
 from lake.errors import UsageError
 from lake.instruments import Instrument, instruments
-from lake.intervals import END_OF_TIME, Interval, format_time, parse_time
+from lake.intervals import Interval, format_time, parse_time
 from lake.settings import HomeSettings, LakeSettings, read_settings, refuse_unknown
 from lake.storage import Lake
 
@@ -41,7 +41,7 @@ class Job:
         """What was asked for, open where it was not; None where nothing was."""
         if self.start is None and self.end is None:
             return None
-        return Interval(self.start or 0, END_OF_TIME if self.end is None else self.end)
+        return Interval.open(self.start, self.end)
 
     @property
     def instruments(self) -> tuple[Instrument, ...]:

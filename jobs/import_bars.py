@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from jobs import build_bars
 from jobs.bar_files import read_bars
-from jobs.bronze import not_held
+from jobs.bronze import declared, not_held
 from jobs.command import Job, main, parser
 from jobs.lock import writing
 from jobs.progress import Stages
@@ -54,7 +54,7 @@ def raw_rows(bars: pl.DataFrame, owner: Instrument, timeframe: str, now: int, ru
         run_id=pl.lit(run_id),
     )
     rows = rows.with_columns(month=pl.col("event_time").dt.strftime("%Y-%m")).select(RAW_BARS.schema.names)
-    return rows.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(RAW_BARS.schema)
+    return declared(rows, RAW_BARS)
 
 
 def run(job: Job) -> dict[str, Any]:

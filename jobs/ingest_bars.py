@@ -28,7 +28,7 @@ from jobs.progress import Work
 from jobs.settings import VenueSettings
 from lake.errors import CredentialsRefused, RateLimited, Unavailable
 from lake.instruments import Instrument
-from lake.intervals import DAY, MILLISECOND, Interval, format_time, timeframe_us, to_datetime
+from lake.intervals import DAY, MILLISECOND, Interval, format_time, month_of, timeframe_us
 from lake.settings import read_settings, refuse_unknown
 from lake.storage import Lake
 from lake.tables import RAW_BARS
@@ -123,7 +123,7 @@ def raw_rows(
             "market_time": pa.array([market_time] * count, pa.timestamp("us", tz="UTC")),
             "payload": [payload.decode() for payload in payloads],
             "payload_hash": [hashlib.sha256(payload).hexdigest() for payload in payloads],
-            "month": [to_datetime(t).strftime("%Y-%m") for t in times],
+            "month": [month_of(t) for t in times],
             "received_time": pa.array([received] * count, pa.timestamp("us", tz="UTC")),
             "run_id": [run_id] * count,
         },

@@ -15,11 +15,11 @@ from typing import Any
 import polars as pl
 import pyarrow as pa
 
-from jobs.bronze import not_held
+from jobs.bronze import declared, not_held
 from jobs.command import Job, main, parser
 from jobs.lock import writing
 from lake.errors import NothingStored
-from lake.intervals import to_datetime
+from lake.intervals import month_of
 from lake.journal import Record, of_kind, read_journal
 from lake.storage import Lake
 from lake.table import TIME, Table
@@ -49,7 +49,7 @@ def frames(records: list[Record], run_id: str, received: int) -> list[dict[str, 
             "market_time": r["market_time"],
             "payload": r["payload"],
             "payload_hash": r["payload_hash"],
-            "month": to_datetime(r["open_time"]).strftime("%Y-%m"),
+            "month": month_of(r["open_time"]),
             "received_time": received,
             "run_id": run_id,
         }
@@ -106,7 +106,7 @@ def _insert(lake: Lake, table: Table, rows: pa.Table, run_id: str) -> int:
     if lake.exists(table) and rows.num_rows:
         held = lake.scan(table).select(table.key).collect()
         fresh = pl.DataFrame(rows).join(held, on=list(table.key), how="anti")
-        rows = fresh.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(table.schema)
+        rows = declared(fresh, table)
     if rows.num_rows:
         lake.append(table, rows, run_id)
     return int(rows.num_rows)
@@ -120,7 +120,7 @@ def _upsert(lake: Lake, table: Table, rows: pa.Table, run_id: str) -> int:
     changed = pl.DataFrame(rows).join(held, on=table.schema.names, how="anti", nulls_equal=True)
     if changed.is_empty():
         return 0
-    source = changed.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(table.schema)
+    source = declared(changed, table)
     predicate = " AND ".join(f"t.{name} = s.{name}" for name in table.key)
     merge = lake.delta(table).merge(source, predicate, source_alias="s", target_alias="t")
     merge.when_matched_update_all().when_not_matched_insert_all().execute()

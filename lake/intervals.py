@@ -52,6 +52,11 @@ def to_datetime(time_us: int) -> datetime:
     return datetime.fromtimestamp(seconds, UTC).replace(microsecond=micros)
 
 
+def month_of(time_us: int) -> str:
+    """The month partition of a time, YYYY-MM."""
+    return to_datetime(time_us).strftime("%Y-%m")
+
+
 def to_us(moment: datetime) -> int:
     """Microseconds since the epoch of an aware datetime."""
     if moment.tzinfo is None:
@@ -94,6 +99,11 @@ class Interval:
     @classmethod
     def parse(cls, start: str, end: str) -> "Interval":
         return cls(parse_time(start), parse_time(end))
+
+    @classmethod
+    def open(cls, start: int | None, end: int | None) -> "Interval":
+        """An interval without a start or an end reaches as far as time does."""
+        return cls(start or 0, END_OF_TIME if end is None else end)
 
     def __str__(self) -> str:
         return f"[{format_time(self.start)}, {format_time(self.end)})"
