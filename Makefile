@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench up down lock tools clean
+.PHONY: help setup demo test check bench peers up down lock tools clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -37,10 +37,19 @@ up: setup ## the platform, running until `make down`; prints its addresses
 down: ## stop what `make up` started
 	@$(BIN)/bitacora down
 
-bench: setup ## benchmarks against peers: ratios, minimum/median/maximum
+bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/features.py
 	@$(BIN)/python bench/views.py
 	@$(BIN)/python bench/backtest.py
+	@$(BIN)/python bench/l2_backtest.py
+
+peers: .tools/peers/.ready ## the libraries the benchmarks compare with, in an environment of their own
+
+.tools/peers/.ready: bench/peers.txt $(VENV)/.ready
+	@echo "setting up .tools/peers from bench/peers.txt"
+	@$(BIN)/uv venv --quiet --clear --python $(PYTHON) .tools/peers
+	@$(BIN)/uv pip install --quiet --no-deps --python .tools/peers/bin/python --requirement bench/peers.txt
+	@touch $@
 
 setup: $(VENV)/.ready .tools/jars/.ready
 
