@@ -8,7 +8,7 @@ rests at the venue from then on; a limit so attached only where the order filled
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -187,16 +187,14 @@ class Simulation:
         prices += [order.stop_price] if "stop" in order.kind else []
         sound = order.instrument in self._columns and order.side in ("buy", "sell")
         sound = sound and order.kind in ("market", "limit", "stop", "stop_limit")
+        sound = sound and order.time_in_force in ("gtc", "ioc", "fok")
         if not sound or not all(value > 0 and math.isfinite(value) for value in [order.quantity, *prices]):
             raise UsageError(f"{self._name}: {order} needs a known instrument and kind, quantity and prices above 0.")
         if order.id in self._ids or (order.after and order.after not in self._ids):
             raise UsageError(f"{self._name}: {order} needs an id not used before, and `after` one that was.")
         if not order.id:
             self._numbers += 1
-            order = Order(
-                order.instrument, order.side, order.quantity, order.kind, order.limit_price, order.stop_price,
-                f"#{self._numbers}", order.reduce_only, order.group, order.after,
-            )  # fmt: skip
+            order = replace(order, id=f"#{self._numbers}")
         self._ids.add(order.id)
         return order
 
@@ -265,7 +263,12 @@ class Simulation:
         if order.kind == "market":
             self._execute(working, opened, x.MARKET_FILL)
         elif fresh and sign * (order.limit_price - opened) >= 0:
-            self._execute(working, opened, x.MARKET_FILL, worst=order.limit_price)
+            if order.post_only:
+                self._end(working)
+            else:
+                self._execute(working, opened, x.MARKET_FILL, worst=order.limit_price)
+        if order.kind == "limit" and order.time_in_force != "gtc":
+            self._end(working)
 
     def _inside(self, working: Working, row: list[float]) -> None:
         if working not in self._working:

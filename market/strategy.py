@@ -19,7 +19,7 @@ rounds them to the instrument's grid.
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     import numpy as np
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 Side: TypeAlias = Literal["buy", "sell"]
 Kind: TypeAlias = Literal["market", "limit", "stop", "stop_limit"]
+TimeInForce: TypeAlias = Literal["gtc", "ioc", "fok"]
+"""Good till cancelled; immediate or cancel; fill or kill."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,36 @@ class Bar:
     close: float
     volume: float
     """Base quantity."""
+
+
+@dataclass(frozen=True, slots=True)
+class Book:
+    """The best levels of an order book as the strategy sees them, `feed latency` after the venue did."""
+
+    instrument: str
+    time: int
+    """When the strategy saw it."""
+    bids: tuple[tuple[float, float], ...]
+    """Price and quantity, best first, as many levels as the strategy's `book_levels`; empty where none is known."""
+    asks: tuple[tuple[float, float], ...]
+
+    @property
+    def mid(self) -> float:
+        """Between the best prices; NaN where a side is empty."""
+        return (self.bids[0][0] + self.asks[0][0]) / 2 if self.bids and self.asks else float("nan")
+
+
+@dataclass(frozen=True, slots=True)
+class Trade:
+    """Somebody's trade, as the feed reports it."""
+
+    instrument: str
+    time: int
+    """When the strategy heard of it."""
+    price: float
+    quantity: float
+    side: Side
+    """Of the one who took liquidity."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +94,10 @@ class Order:
     """When one order of a group fills, the others are cancelled."""
     after: str = ""
     """Waits for the first fill of the order with this id, and is cancelled if that one ends without."""
+    time_in_force: TimeInForce = "gtc"
+    """Of a limit order; market orders are immediate or cancel whatever it says."""
+    post_only: bool = False
+    """A limit order that would trade at once is refused instead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +149,8 @@ class Account:
     prices: dict[str, float] = field(default_factory=dict)
     """Last close of each instrument."""
     open_orders: dict[str, Order] = field(default_factory=dict)
+    grid: dict[str, tuple[float, float]] = field(default_factory=dict)
+    """Price tick and quantity step of each instrument, where the runner knows them."""
 
     @property
     def equity(self) -> float:
@@ -129,8 +167,25 @@ class Account:
 class Strategy:
     """Base of all strategies; a handler left out does nothing. Subclasses are dataclasses of their parameters."""
 
+    book_levels: ClassVar[int] = 5
+    """Levels a side that `on_book` is shown."""
+    interval_us: ClassVar[int] = 0
+    """Where above 0: `on_time` is called at every multiple of it, by the strategy's own clock."""
+
     def on_bar(self, bar: Bar, account: Account) -> Iterable[Command]:
         """A bar closed."""
+        return ()
+
+    def on_book(self, book: Book, account: Account) -> Iterable[Command]:
+        """An order book changed."""
+        return ()
+
+    def on_trade(self, trade: Trade, account: Account) -> Iterable[Command]:
+        """Somebody traded."""
+        return ()
+
+    def on_time(self, time: int, account: Account) -> Iterable[Command]:
+        """A multiple of `interval_us` was reached, after all that was known by then."""
         return ()
 
     def on_fill(self, fill: Fill, account: Account) -> Iterable[Command]:
