@@ -1,5 +1,7 @@
 """The test bench's controls, on a loopback port of their own: clock, speed, pause, statistics, disconnects."""
 
+import asyncio
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -8,6 +10,8 @@ from aiohttp import web
 
 from lake.errors import UsageError
 from market.book import FREE, VENUE
+from market.clock import parse_speed
+from market.lockstep import ADMIN, parse_advance
 from market.reports import amount
 from market.rest import answer
 
@@ -28,6 +32,7 @@ class Admin:
             web.post("/pause", self._pause),
             web.post("/resume", self._resume),
             web.post("/speed", self._speed),
+            web.post("/advance", self._advance),
             web.post("/disconnect", self._disconnect),
         ]
 
@@ -55,12 +60,33 @@ class Admin:
     async def _speed(self, request: web.Request) -> web.Response:
         """Set the speed; body {"speed": x}."""
         try:
-            speed = float(orjson.loads(await request.read())["speed"])
+            speed = parse_speed(str(orjson.loads(await request.read())["speed"]))
             self._venue.catch_up()
             self._venue.clock.set_speed(speed)
         except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, UsageError) as error:
             return answer({"error": f'expected {{"speed": a positive number}}: {error}'}, 400)
         return answer(self._time())
+
+    async def _advance(self, request: web.Request) -> web.Response:
+        """Let the market run in lockstep, and answer when it has.
+
+        Body {"to": market µs} or {"bars": n, "timeframe": "5m"}; "clients": n waits for so many participants first;
+        "wait": wall seconds to wait for the end, 30 by default, 0 answers at once. `reached` says whether it came.
+        """
+        venue = self._venue
+        try:
+            order = parse_advance(await request.read(), venue.exchange.time)
+        except (orjson.JSONDecodeError, KeyError, TypeError, ValueError, AttributeError, UsageError) as error:
+            return answer({"error": f'expected {{"to": µs}} or {{"bars": n, "timeframe": "5m"}}: {error}'}, 400)
+        if venue.clock.speed != "lockstep":
+            return answer({"error": "the market runs by itself: start it with --speed lockstep"}, 409)
+        venue.lockstep.clients_wanted = order.clients
+        venue.let_go(ADMIN, order.to)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(order.wait):
+                while venue.exchange.time < order.to:
+                    await venue.lockstep.moved.wait()
+        return answer({**self._time(), "reached": venue.exchange.time >= order.to})
 
     async def _disconnect(self, request: web.Request) -> web.Response:
         """Cut every WebSocket without a goodbye."""

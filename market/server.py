@@ -1,7 +1,8 @@
 """The embedded exchange: a Binance-compatible spot venue on loopback, for tests, the demo and paper trading.
 
-    python -m market.server [--port N] [--admin-port N] [--seed N] [--speed X] [--agents none|default] [--accounts N]
-                            [--structure 0|1] [--days N] [--fee-bps X] [--quote-balance X]
+    python -m market.server [--port N] [--admin-port N] [--seed N] [--speed X|max|lockstep] [--step T]
+                            [--agents none|default] [--accounts N] [--structure 0|1] [--days N] [--fee-bps X]
+                            [--quote-balance X]
 
 Prints one JSON line when ready and runs until SIGTERM or SIGINT. Every timestamp inside a payload is market time;
 `/api/v3/time` and request signing are wall time. docs/market.md tells what is served and where it differs from Binance.
@@ -20,7 +21,9 @@ import orjson
 from aiohttp import web
 
 from lake.errors import BitacoraError, Misconfigured, UsageError
+from lake.intervals import MILLISECOND, MINUTE, timeframe_us
 from market.admin import Admin
+from market.clock import parse_speed
 from market.rest import Rest, refusals
 from market.scenario import Scenario
 from market.venue import Venue, build_venue
@@ -39,7 +42,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--port", type=int, default=0, help="REST and WebSocket; 0 takes a free one")
     parser.add_argument("--admin-port", type=int, default=0, help="pause, speed, statistics; 0 takes a free one")
     parser.add_argument("--seed", type=int, default=1, help="fixes history, agents and test keys")
-    parser.add_argument("--speed", type=float, default=1.0, help="market seconds per wall second")
+    parser.add_argument("--speed", type=parse_speed, default=1.0, help="market seconds per wall second; max; lockstep")
+    parser.add_argument("--step", type=_step, default=MINUTE, help="between stops of lockstep: 1m, 5m, or in ms")
     parser.add_argument("--agents", choices=("none", "default"), default="default", help="none leaves the books empty")
     parser.add_argument("--accounts", type=int, default=1, help="test accounts, keys printed on the ready line")
     parser.add_argument("--structure", type=int, choices=(0, 1), default=1, help="0 removes the learnable structure")
@@ -47,6 +51,11 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fee-bps", type=_decimal, default=Decimal(5), help="fee of clients, in the asset received")
     parser.add_argument("--quote-balance", type=_decimal, default=Decimal(100_000), help="USDT per account")
     return parser.parse_args(arguments)
+
+
+def _step(text: str) -> int:
+    """Market µs of a timeframe or of so many milliseconds."""
+    return int(text) * MILLISECOND if text.isdecimal() and int(text) else timeframe_us(text)
 
 
 def _decimal(text: str) -> Decimal:
@@ -147,6 +156,7 @@ def main(arguments: list[str] | None = None) -> int:
             scenario, options.speed, options.agents == "default", options.accounts, options.fee_bps,
             options.quote_balance,
         )  # fmt: skip
+        venue.lockstep.step = options.step
         asyncio.run(serve(venue, options.port, options.admin_port))
     except BitacoraError as error:
         print(f"error: {error}", file=sys.stderr)

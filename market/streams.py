@@ -45,6 +45,11 @@ class Client:
         self._queue.append(text)
         self._wake.set()
 
+    @property
+    def waiting(self) -> int:
+        """Frames not yet written."""
+        return len(self._queue)
+
     def cut(self) -> None:
         """Drop the connection at once, without a closing handshake."""
         self._queue.clear()
@@ -121,6 +126,21 @@ class Hub:
         self.unsubscribe(client, list(client.streams))
         self.unsubscribe_user(client, None)
         client.writer.cancel()
+
+    def busiest(self) -> int:
+        """Frames that wait for the client with the most."""
+        return max((client.waiting for client in self.clients), default=0)
+
+    def publish_standing(self, clients: Iterable[object], users: bool = True) -> None:
+        """Tell clients in lockstep, and every user-data subscription, that all up to this instant was sent."""
+        event = {"e": "bitacora.standing", "E": milliseconds(self._exchange.time), "T": self._exchange.time}
+        text = orjson.dumps(event).decode()
+        for client in clients:
+            if isinstance(client, Client):
+                client.send(text)
+        for entries in self._users.values() if users else ():
+            for client, subscription in tuple(entries):
+                client.send(f'{{"subscriptionId":{subscription},"event":{text}}}')
 
     def _emit(self, stream: str, event: dict[str, Any]) -> None:
         text, wrapped = orjson.dumps(event).decode(), ""

@@ -66,13 +66,34 @@ class WebSockets:
         client = Client(socket, request, combined)
         self._hub.clients.add(client)
         self._hub.subscribe(client, names)
+
+        def paced(client: Client, message: Message) -> Message:
+            return self._pace(client, message) or serve(client, message)
+
         try:
             async for frame in socket:
                 if frame.type is WSMsgType.TEXT:
-                    client.send(orjson.dumps(_served(client, frame.data, serve)).decode())
+                    client.send(orjson.dumps(_served(client, frame.data, paced)).decode())
         finally:
+            self._venue.lockstep.leave(client)
             self._hub.forget(client)
         return socket
+
+    def _pace(self, client: Client, message: Message) -> Message | None:
+        """Serve what concerns lockstep, on either kind of connection; None for any other request."""
+        method, parameters = message.get("method"), message.get("params") or {}
+        if method not in ("bitacora.hold", "bitacora.advance"):
+            return None
+        until = parameters.get("to") if isinstance(parameters, dict) else None
+        if self._venue.clock.speed != "lockstep":
+            raise Refused(2, "Invalid request: start the exchange with --speed lockstep")
+        if until is not None and (isinstance(until, bool) or not isinstance(until, int)):
+            raise Refused(2, f"Invalid request: expected market microseconds in to, found {until!r:.50}")
+        if method == "bitacora.hold":
+            self._venue.hold(client)
+        else:
+            self._venue.let_go(client, until)
+        return {"result": {"standing": self._venue.exchange.time}, "id": message.get("id")}
 
     def _market_answer(self, client: Client, message: Message) -> Message:
         method, streams = message.get("method"), message.get("params") or []
@@ -167,6 +188,8 @@ class ApiSession:
         number, self._subscriptions = self._subscriptions, self._subscriptions + 1
         self._owners[number] = account.owner
         self._venue.hub.subscribe_user(client, account.owner, number)
+        if self._venue.clock.speed == "lockstep":
+            self._venue.say_standing((), users=True)
         return {"subscriptionId": number}
 
     def _unsubscribe(self, client: Client, number: object) -> Message:

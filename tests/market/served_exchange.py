@@ -16,7 +16,7 @@ from urllib.parse import urlencode
 import aiohttp
 
 from lake.intervals import SECOND
-from market.clock import MarketClock
+from market.clock import MarketClock, Speed
 from market.scenario import Scenario
 from market.server import listening
 from market.signing import signature
@@ -62,7 +62,7 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(speed: float = 60.0, agents: bool = True, seed: int = 4, accounts: int = 2) -> AsyncIterator[Served]:
+async def serving(speed: Speed = 60.0, agents: bool = True, seed: int = 4, accounts: int = 2) -> AsyncIterator[Served]:
     """An exchange in this event loop, a minute into its present."""
     venue = build_venue(Scenario(seed, days=2), speed, agents, accounts, Decimal(5), Decimal(100_000))
     venue.exchange.advance(venue.exchange.time + 60 * SECOND)
