@@ -22,6 +22,10 @@ RATE_SCALE = 1_000_000
 """Rates of fees, margins and bands are in millionths."""
 NO_EXPIRY = 2**62
 
+FREE, LOCKED = 0, 1
+"""Columns of a balance. Of a margin wallet: what backs the cross positions, and the sum of the isolated margins."""
+# Columns of `scales_of`: asset columns (base -1: derivative), units per lot of base, units per tick and lot of quote.
+BASE, QUOTE, LOT_UNITS, TICK_LOT_UNITS, SCALE_FIELDS = range(5)
 # Columns of `contract_table`; compiled code freezes them: after a change delete market/__pycache__.
 # Units: µs, millionths, millionths, times, column of the asset (-1: none), column.
 (
@@ -197,7 +201,7 @@ def asset_names(contracts: Sequence[Contract]) -> tuple[str, ...]:
 
 
 def scales_of(contracts: Sequence[Contract]) -> Integers:
-    """[contracts, SCALE_FIELDS] of `market.book`: asset columns and units; a derivative's base column is -1.
+    """[contracts, SCALE_FIELDS].
 
     Raises:
         UsageError: an amount of one tick and one step would not be a whole number of 1e-8.
@@ -210,7 +214,7 @@ def scales_of(contracts: Sequence[Contract]) -> Integers:
             raise UsageError(f"{contract.id}: tick × step is no multiple of 1e-8; choose coarser filters.")
         base = -1 if contract.is_derivative else assets.index(contract.base_asset)
         rows.append((base, assets.index(contract.quote_asset), contract.units_per_lot, contract.units_per_tick_lot))
-    return np.array(rows, np.int64).reshape(len(rows), 4)
+    return np.array(rows, np.int64).reshape(len(rows), SCALE_FIELDS)
 
 
 def contract_table(contracts: Sequence[Contract]) -> Integers:
