@@ -109,11 +109,14 @@ def advance(rng, dt, time_us, state, regime, model, sigma, volume):  # type: ign
 
 
 @njit(cache=True)
-def simulate_bars(rng, first_open, state, regime, model, prices, volumes, trades, signals):  # type: ignore[no-untyped-def]
+def simulate_bars(  # type: ignore[no-untyped-def]
+    rng, first_open, state, regime, model, prices, volumes, trades, signals, regimes
+):
     """Fill one-minute bars from `first_open` (µs) and leave the state at the end of the last.
 
     prices float64 [4, instruments, n] (open, high, low, close), volumes float64 [2, instruments, n] (base, quote),
-    trades int64 [instruments, n], signals float64 [instruments, n]: the hidden signal at the bar's close, per second.
+    trades int64 [instruments, n], signals float64 [instruments, n]: the hidden signal at the bar's close, per second;
+    regimes int8 [n]: the regime at the bar's close.
     """
     count, minutes = trades.shape
     dt = 60.0 / SUBSTEPS
@@ -139,6 +142,7 @@ def simulate_bars(rng, first_open, state, regime, model, prices, volumes, trades
                 low[i] = min(low[i], down)
                 expected[i] += flow[i] * dt
                 deviation[i] += sigma[i] / SUBSTEPS
+        regimes[m] = regime[0]
         for i in range(count):
             signals[i, m] = state[SIGNAL, i]
             span = high[i] - low[i]

@@ -17,6 +17,10 @@ Calibration. Over an hour h, with s the stationary deviation of S, γ = s √(2�
 
 Setting their ratio to R² = 5 % gives a quadratic in s (`signal_deviation`). `structure=0` sets γ = S = 0 and draws the
 same shocks: prices are then a martingale, and no feature can predict them. docs/market.md shows pictures and figures.
+
+Presets. `Scenario(preset=…)` takes another market from `market/worlds.py`: four labelled regimes, volatility on
+several time scales, jumps that excite it. The same signal is planted in it. docs/market-scenarios.md compares them
+with real data.
 """
 
 import math
@@ -29,7 +33,7 @@ from numpy.typing import NDArray
 from lake.errors import UsageError
 from lake.instruments import INSTRUMENTS
 from lake.intervals import DAY, HOUR, MINUTE, SECOND, WEEK
-from market import process
+from market import process, regimes, worlds
 from market.process import LOG_PRICE, LOG_VOLATILITY, LOG_VOLUME, SIGNAL, Coefficients
 
 Floats = NDArray[np.float64]
@@ -89,8 +93,11 @@ class Scenario:
     """ρ: how much of the signal's innovation is the return shock itself."""
     pair_correlation: float = 0.3
     """Correlation of two instruments' shocks."""
+    preset: str = "default"
+    """Name of a world of `market/worlds.py`; `default` is the process described above."""
 
     def __post_init__(self) -> None:
+        worlds.world(self.preset)
         if self.days < 1:
             raise UsageError(f"scenario days: expected at least 1, found {self.days}.")
         if self.structure not in (0, 1):
@@ -116,9 +123,9 @@ class ProcessState:
     scenario: Scenario
     time_us: int
     values: Floats
-    """[4, 6]: log price, signal per second, log volatility, log volume."""
+    """[4, 6]: log price, signal per second, log volatility, log volume; a preset has more (`market/regimes.py`)."""
     regime: int
-    """0 calm, 1 turbulent."""
+    """Index into `worlds.labels(preset)`."""
     random_state: Any
     """Of a PCG64 bit generator: a dict of plain values."""
 
@@ -141,8 +148,15 @@ class History:
     trade_count: NDArray[np.int64]
     signal: Floats
     """The hidden signal at each close, log return per hour: for tests and docs, never for a model."""
+    regime: NDArray[np.int8]
+    """Regime at each close [n], an index into `regimes`: for tests and docs, never for a model."""
     state: ProcessState = field(repr=False)
     """At the close of the last bar."""
+
+    @property
+    def regimes(self) -> tuple[str, ...]:
+        """Labels of the regimes."""
+        return worlds.labels(self.state.scenario.preset)
 
 
 class Flow(NamedTuple):
@@ -200,12 +214,21 @@ def _initial(scenario: Scenario, model: Coefficients, rng: np.random.Generator) 
     shared, own = math.sqrt(scenario.pair_correlation), math.sqrt(1 - scenario.pair_correlation)
     jumpy = math.sqrt(1 + process.JUMP_SHARE)
     deviation = model.gain * jumpy / math.sqrt(2 * model.mean_reversion)
-    values = np.empty((4, count))
+    rich = worlds.world(scenario.preset)
+    values = np.zeros((4 if rich is None else regimes.ROWS, count))
     values[LOG_PRICE] = [math.log(row.start_price) for row in INSTRUMENT_PROCESSES.values()]
     values[SIGNAL] = deviation * (shared * rng.standard_normal() + own * rng.standard_normal(count))
     values[LOG_VOLATILITY] = process.VOLATILITY_DEVIATION * rng.standard_normal(count)
     values[LOG_VOLUME] = process.VOLUME_DEVIATION * rng.standard_normal(count)
-    return values, np.zeros(1, np.int64)
+    if rich is None:
+        return values, np.zeros(1, np.int64)
+    values[regimes.ANCHOR] = values[LOG_PRICE]
+    deviations = np.array(rich.scale_deviation)[:, None]
+    mixed = math.sqrt(rich.shared_volatility) * rng.standard_normal((regimes.SCALES, 1))
+    mixed = mixed + math.sqrt(1 - rich.shared_volatility) * rng.standard_normal((regimes.SCALES, count))
+    values[regimes.FIRST_SCALE :] = deviations * mixed
+    values[LOG_VOLATILITY] = values[regimes.FIRST_SCALE :].sum(axis=0)
+    return values, rng.choice(len(rich.stay_hours), 1, p=worlds.stationary(rich)).astype(np.int64)
 
 
 def simulate_history(scenario: Scenario) -> History:
@@ -216,7 +239,12 @@ def simulate_history(scenario: Scenario) -> History:
     count, minutes = len(INSTRUMENT_PROCESSES), scenario.days * DAY // MINUTE
     prices, volumes = np.empty((4, count, minutes)), np.empty((2, count, minutes))
     trades, signal = np.empty((count, minutes), np.int64), np.empty((count, minutes))
-    process.simulate_bars(rng, scenario.start, values, regime, model, prices, volumes, trades, signal)
+    at = np.zeros(minutes, np.int8)
+    rich = _world(scenario)
+    if rich is None:
+        process.simulate_bars(rng, scenario.start, values, regime, model, prices, volumes, trades, signal, at)
+    else:
+        regimes.simulate_bars(rng, scenario.start, values, regime, model, rich, prices, volumes, trades, signal, at)
     signal *= HOUR // SECOND
     return History(
         instruments=tuple(INSTRUMENT_PROCESSES),
@@ -229,8 +257,15 @@ def simulate_history(scenario: Scenario) -> History:
         quote_volume=volumes[1],
         trade_count=trades,
         signal=signal,
+        regime=at,
         state=ProcessState(scenario, scenario.end, values, int(regime[0]), _random_state(rng)),
     )
+
+
+def _world(scenario: Scenario) -> regimes.Coefficients | None:
+    if scenario.preset == "default":
+        return None
+    return worlds.compiled(scenario.preset, scenario.structure, scenario.pair_correlation)
 
 
 def _random_state(rng: np.random.Generator) -> Any:
@@ -243,6 +278,7 @@ class LiveProcess:
     def __init__(self, state: ProcessState) -> None:
         self._scenario = state.scenario
         self._model = coefficients(state.scenario)
+        self._world = _world(state.scenario)
         self._values = state.values.copy()
         self._regime = np.array([state.regime], np.int64)
         self._time_us = float(state.time_us)
@@ -275,6 +311,20 @@ class LiveProcess:
         parts = math.ceil(dt_seconds / MAX_STEP_SECONDS)
         dt = dt_seconds / parts
         for _ in range(parts):
-            process.advance(self._rng, dt, int(self._time_us), self._values, self._regime, self._model, sigma, volume)
+            self._advance(dt, sigma, volume)
             self._time_us += dt * SECOND
         return Flow(self._values[LOG_PRICE].copy(), sigma, volume)
+
+    def _advance(self, dt: float, sigma: Floats, volume: Floats) -> None:
+        now = int(self._time_us)
+        if self._world is None:
+            process.advance(self._rng, dt, now, self._values, self._regime, self._model, sigma, volume)
+        else:
+            regimes.advance(
+                self._rng, dt, now, self._values, self._regime, self._model, self._world, sigma, volume
+            )  # fmt: skip
+
+    @property
+    def regime(self) -> str:
+        """Label of the regime now: for reports, never for a model."""
+        return worlds.labels(self._scenario.preset)[int(self._regime[0])]

@@ -1,6 +1,7 @@
 """The simulated market: valid bars, the structure it claims to have, none without it, and exact repeatability."""
 
 import functools
+import hashlib
 import math
 import subprocess
 import sys
@@ -12,6 +13,7 @@ import pytest
 from lake.errors import UsageError
 from lake.instruments import INSTRUMENTS
 from lake.intervals import MINUTE, WEEK, parse_time, week_start
+from market import worlds
 from market.scenario import (
     INSTRUMENT_PROCESSES,
     History,
@@ -243,3 +245,83 @@ def test_a_scenario_that_makes_no_sense_is_refused(arguments: dict[str, int]) ->
 def test_a_step_without_time_is_refused() -> None:
     with pytest.raises(UsageError, match="dt_seconds"):
         LiveProcess(history(1, days=3).state).step(0.0)
+
+
+# -- presets ------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def preset(name: str, seed: int = 1, structure: int = 1, days: int = 60) -> History:
+    return simulate_history(Scenario(seed, days, structure, preset=name))
+
+
+def test_the_default_market_is_the_one_it_was() -> None:
+    past = simulate_history(Scenario(7, days=20))
+    digest = hashlib.sha256()
+    for values in (past.open, past.high, past.low, past.close, past.volume, past.quote_volume, past.trade_count):
+        digest.update(np.ascontiguousarray(values).tobytes())
+    digest.update(past.signal.tobytes())
+    assert digest.hexdigest()[:16] == "ed9420727aa11e8b"
+    assert past.regimes == ("calm", "turbulent")
+    assert 0 < past.regime.mean() < 1
+
+
+@pytest.mark.parametrize("name", worlds.PRESETS)
+def test_every_preset_gives_valid_bars_and_a_present_that_continues_them(name: str) -> None:
+    past = preset(name, days=10)
+    low_end, high_end = np.minimum(past.open, past.close), np.maximum(past.open, past.close)
+    assert (past.low > 0).all() and (past.low <= low_end).all() and (high_end <= past.high).all()
+    assert (past.volume > 0).all() and set(np.unique(past.regime)) <= {0, 1, 2, 3}
+    live = LiveProcess(past.state)
+    first = live.step(0.5)
+    assert np.abs(first.log_price - np.log(past.close[:, -1])).max() < 0.02
+    assert live.regime in worlds.REGIMES
+    assert same(past, simulate_history(Scenario(1, 10, preset=name)))
+
+
+def test_regimes_last_and_move_as_they_are_named() -> None:
+    past = preset("regimes", days=180)
+    returns = np.diff(np.log(past.close), axis=1)
+    at = past.regime[1:]
+    drift = [returns[:, at == k].mean() * 1e6 for k in range(4)]
+    deviation = [returns[:, at == k].std() for k in range(4)]
+    together = [np.corrcoef(returns[:, at == k])[np.triu_indices(6, 1)].mean() for k in range(4)]
+    assert drift[worlds.REGIMES.index("bull")] > 0 > drift[worlds.REGIMES.index("bear")]
+    assert deviation[3] > 2 * max(deviation[:3]) > 2 * deviation[2] > 0
+    assert together[3] > together[0] + 0.25
+    changes = int((np.diff(past.regime) != 0).sum())
+    assert 30 < changes < 200
+
+
+def test_a_preset_without_structure_has_no_drift_that_regimes_could_tell() -> None:
+    past = preset("bear", structure=0, days=90)
+    moves = np.log(past.close[:, -1] / past.open[:, 0])
+    planted = preset("bear", days=90)
+    assert np.log(planted.close[:, -1] / planted.open[:, 0]).mean() < moves.mean() - 0.15
+    daily = np.diff(np.log(past.close[:, ::1440]), axis=1)
+    assert abs(np.mean([np.corrcoef(row[:-1], row[1:])[0, 1] for row in daily])) < 0.1
+
+
+def test_volatility_remembers_for_a_day_in_the_regimes_and_hardly_in_the_default() -> None:
+    def memory(past: History, lag: int) -> float:
+        sizes = np.abs(np.diff(np.log(past.close), axis=1))
+        return float(np.mean([np.corrcoef(row[:-lag], row[lag:])[0, 1] for row in sizes]))
+
+    rich = preset("regimes", days=180)
+    assert memory(rich, 1) > 0.2 and memory(rich, 240) > 0.1 and memory(rich, 1440) > 0.04
+
+
+def test_shares_of_time_follow_the_chain() -> None:
+    share = worlds.stationary(worlds.PRESETS["regimes"])
+    seen = np.mean([np.bincount(preset("regimes", seed, days=180).regime, minlength=4) for seed in (1, 2)], axis=0)
+    assert share.sum() == pytest.approx(1)
+    assert np.abs(seen / seen.sum() - share).max() < 0.15
+
+
+def test_a_world_that_does_not_add_up_is_refused() -> None:
+    with pytest.raises(UsageError, match="sum to one"):
+        worlds.World(follows=((0.0, 0.5, 0.2, 0.2),) * 4)
+    with pytest.raises(UsageError, match="scales"):
+        worlds.World(scale_hours=(1.0,))
+    with pytest.raises(UsageError, match="preset"):
+        Scenario(1, preset="sideways")
