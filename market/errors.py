@@ -2,6 +2,7 @@
 
 BitacoraError
 └── Refused       the venue's own answer: a Binance code and message; the request had no effect
+    └── Limited   too many requests: wait before the next one
 """
 
 from lake.errors import BitacoraError
@@ -13,6 +14,14 @@ class Refused(BitacoraError):
     def __init__(self, code: int, message: str, status: int = 400) -> None:
         super().__init__(f"{code}: {message}")
         self.code, self.message, self.status = code, message, status
+
+
+class Limited(Refused):
+    """A rate limit is exceeded (429) or the address banned (418); `retry_after` seconds until it is not, if told."""
+
+    def __init__(self, code: int, message: str, status: int, retry_after: int | None = None) -> None:
+        super().__init__(code, message, status)
+        self.retry_after = retry_after
 
 
 INSUFFICIENT_BALANCE = "Account has insufficient balance for requested action."
