@@ -8,11 +8,8 @@ A strategy file holds one Strategy class (market/strategy.py); FILE.py:NAME pick
 
 import argparse
 import dataclasses
-import importlib.util
-import inspect
 import json
 import math
-import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -32,37 +29,10 @@ from market.results import Results, measure
 from market.round_trips import fills_frame, trips_frame
 from market.simulation import Run, backtest, follow_weights, portfolio_weights
 from market.strategy import Strategy, WeightStrategy, apply_settings
+from market.strategy_file import load_strategy, settings_of
 
 REFERENCES = ("BTC", "ETH")
 """Bases whose instruments a result is correlated with where the bars hold them."""
-
-
-def load_strategy(source: str) -> type[Strategy]:
-    """Import the strategy class of FILE.py or FILE.py:NAME.
-
-    Raises:
-        UsageError: no such file, an error in it, or not exactly one strategy class to choose.
-    """
-    file, _, name = source.partition(":")
-    path = Path(file)
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise UsageError(f"{file}: expected a Python file with a strategy class.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[spec.name] = module  # dataclasses look their module up
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        raise UsageError(f"{file} does not import: {type(error).__name__}: {error}") from error
-    found = {
-        label: value
-        for label, value in vars(module).items()
-        if inspect.isclass(value) and issubclass(value, Strategy) and value.__module__ == spec.name
-    }
-    if name in found or (not name and len(found) == 1):
-        return found[name] if name else next(iter(found.values()))
-    wanted = f"class {name}" if name else "one strategy class"
-    raise UsageError(f"{file}: expected {wanted}, found {', '.join(found) or 'none'}. Name one as {file}:NAME.")
 
 
 def runner(make: Callable[[], Strategy], bars: Bars, by_event: bool = False) -> Callable[[Conditions], Run]:
@@ -167,16 +137,9 @@ def arguments_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _settings(pairs: list[str]) -> dict[str, str]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise UsageError(f"--set {pair}: expected NAME=VALUE.")
-    return dict(pair.split("=", 1) for pair in pairs)
-
-
 def main() -> int:
     arguments = arguments_parser().parse_args()
-    strategy_class, settings = load_strategy(arguments.strategy), _settings(arguments.set)
+    strategy_class, settings = load_strategy(arguments.strategy), settings_of(arguments.set)
     conditions = Conditions(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Conditions)})
     bars = read_bars(arguments.bars, [name for name in arguments.instrument.split(",") if name])
     strategy = apply_settings(strategy_class, settings)

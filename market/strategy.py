@@ -172,6 +172,14 @@ class Strategy:
     interval_us: ClassVar[int] = 0
     """Where above 0: `on_time` is called at every multiple of it, by the strategy's own clock."""
 
+    @property
+    def history(self) -> int:
+        """Bars of each instrument that a run at a venue shows by `on_history` before it begins."""
+        return 0
+
+    def on_history(self, bar: Bar) -> None:
+        """A bar that cannot be acted on: it closed before the run, or came too late."""
+
     def on_bar(self, bar: Bar, account: Account) -> Iterable[Command]:
         """A bar closed."""
         return ()
@@ -228,12 +236,19 @@ class WeightStrategy(Strategy):
         """[n]: the weight after each bar; row i may use rows 0..i alone (the backtest checks). NaN: leave as it is."""
         raise NotImplementedError(f"{type(self).__name__}.weights: return one weight per bar")
 
+    @property
+    def history(self) -> int:
+        return self.memory
+
+    def on_history(self, bar: Bar) -> None:
+        self._seen.setdefault(bar.instrument, deque(maxlen=self.memory)).append(bar)
+
     def on_bar(self, bar: Bar, account: Account) -> Iterable[Command]:
-        """The same weights, one bar at a time."""
-        seen = self._seen.setdefault(bar.instrument, deque(maxlen=self.memory))
-        seen.append(bar)
-        weight = float(self.weights(bar_arrays(seen))[-1])
-        if weight != weight or weight == self._last.get(bar.instrument, 0.0):
+        """The same weights, one bar at a time; a run that begins with a position answers its first bar anyway."""
+        self.on_history(bar)
+        weight = float(self.weights(bar_arrays(self._seen[bar.instrument]))[-1])
+        first = float("nan") if account.positions.get(bar.instrument) else 0.0
+        if weight != weight or weight == self._last.get(bar.instrument, first):
             return ()
         self._last[bar.instrument] = weight
         return (Target(bar.instrument, weight / len(account.instruments)),)

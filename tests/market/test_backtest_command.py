@@ -13,6 +13,7 @@ from lake.errors import BadInput, UsageError
 from market import backtest
 from market.bars import read_bars, simulated_frame
 from market.strategy import apply_settings
+from market.strategy_file import load_strategy
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs/examples/momentum.py"
@@ -134,6 +135,6 @@ def test_bars_of_files_align_on_one_grid(tmp_path: Path) -> None:
 
 def test_a_real_file_runs(shared_data: Path) -> None:
     path = shared_data / "ohlcv/binance_spot_BTC-USDT_5m.parquet"
-    strategy = apply_settings(backtest.load_strategy(str(EXAMPLE)), {})
+    strategy = apply_settings(load_strategy(str(EXAMPLE)), {})
     run_once = backtest.runner(lambda: strategy, read_bars([path], ["binance:BTC/USDT"]))
     assert len(run_once(backtest.Conditions()).fills) > 100
