@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from lake.errors import UsageError
-from market.book import FREE, VENUE
+from market.accounts import FREE, VENUE
 from market.clock import parse_speed
 from market.lockstep import ADMIN, parse_advance
 from market.reports import amount

@@ -11,7 +11,7 @@ Each step of market time (at most `STEP_SECONDS`) the fair price of `LiveProcess
    within `REACH` half-spreads of the fair price. They make the volume that the process asks for and 1 and 3 do not.
 
 The agents are ordinary owners in the book: they pay with their own balances, and they trade with whoever rests there.
-They write commands; `market.book.execute` carries them out.
+They write commands; `market.engine.execute` carries them out.
 """
 
 import math
@@ -21,8 +21,8 @@ from numba import njit
 
 from lake.instruments import INSTRUMENTS
 from lake.intervals import MINUTE
-from market.book import (
-    BUY,
+from market.book import BUY, SELL, Integers
+from market.engine import (
     DO_FIELDS,
     DO_INSTRUMENT,
     DO_KIND,
@@ -31,10 +31,8 @@ from market.book import (
     DO_PRICE,
     DO_SIDE,
     QUOTE_LEVEL,
-    SELL,
     TAKE,
     WITHDRAW,
-    Integers,
 )
 from market.scenario import INSTRUMENT_PROCESSES, Floats, Flow, History, LiveProcess
 

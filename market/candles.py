@@ -9,14 +9,13 @@ import numpy as np
 from numba import njit
 
 from lake.intervals import MILLISECOND, MINUTE
+from market.accounts import LOT_UNITS, TICK_LOT_UNITS
 from market.book import (
-    LOT_UNITS,
     TAPE_BUYER_IS_MAKER,
     TAPE_ID,
     TAPE_INSTRUMENT,
     TAPE_LOTS,
     TAPE_PRICE,
-    TICK_LOT_UNITS,
     UNIT,
     Integers,
 )

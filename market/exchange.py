@@ -19,10 +19,13 @@ from lake.errors import UsageError
 from lake.instruments import Instrument
 from lake.intervals import MINUTE, SECOND
 from market import book as books
+from market import engine as engines
 from market import reports
+from market.accounts import BASE, FREE, LOCKED, QUOTE, TICK_LOT_UNITS
 from market.agents import MAKER, STEP_SECONDS, TAKER, Agents
-from market.book import BUY, FREE, LOCKED, NO_PRICE, UNIT, Integers
+from market.book import BUY, NO_PRICE, UNIT, Integers
 from market.candles import Candles
+from market.contracts import spot
 from market.errors import INSUFFICIENT_BALANCE, Refused, filter_failure
 from market.filters import AVERAGE_MINUTES, MOST_OPEN_ORDERS, Filters
 from market.orders import Account, Fill, NewOrder, Order
@@ -75,9 +78,9 @@ class Exchange:
         self._executions = 0
         self._touched: dict[int, set[int]] = {}
         self.accounts = [self._account(n, seed) for n in range(accounts)]
-        self._book = books.new_book(scales, FIRST_CLIENT + accounts, len(self.assets))
-        self._book.meta[:, books.NEXT_TRADE_ID] = candles.next_trade_ids()
-        self._book.fee_rates[FIRST_CLIENT:] = fee_rate(fee_bps)
+        self._engine = engines.new_engine([spot(i) for i in self.instruments], FIRST_CLIENT + accounts)
+        self._engine.book.meta[:, books.NEXT_TRADE_ID] = candles.next_trade_ids()
+        self._engine.accounts.fee_rates[FIRST_CLIENT:] = fee_rate(fee_bps)
         self._fund(quote_balance)
 
     def _account(self, number: int, seed: int) -> Account:
@@ -88,15 +91,16 @@ class Exchange:
         )  # fmt: skip
 
     def _fund(self, quote_balance: Decimal) -> None:
-        quote_assets = sorted({int(column) for column in self._book.scales[:, books.QUOTE]})
+        balances, scales = self._engine.accounts.balances, self._engine.accounts.scales
+        quote_assets = sorted({int(column) for column in scales[:, QUOTE]})
         for column in quote_assets:
-            self._book.balances[FIRST_CLIENT:, column, FREE] = int(quote_balance * UNIT)
+            balances[FIRST_CLIENT:, column, FREE] = int(quote_balance * UNIT)
             if self._agents is not None:
-                self._book.balances[[MAKER, TAKER], column, FREE] = AGENT_QUOTE * UNIT
+                balances[[MAKER, TAKER], column, FREE] = AGENT_QUOTE * UNIT
         if self._agents is not None:
-            for i, scale in enumerate(self._book.scales):
+            for i, scale in enumerate(scales):
                 last = int(self.candles.bars[i, -1, 0]) * self.candles.price_units(i)
-                self._book.balances[[MAKER, TAKER], scale[books.BASE], FREE] = AGENT_QUOTE * UNIT // last * UNIT
+                balances[[MAKER, TAKER], scale[BASE], FREE] = AGENT_QUOTE * UNIT // last * UNIT
 
     # -- time -----------------------------------------------------------------------------------------------------
 
@@ -108,8 +112,8 @@ class Exchange:
             if self._agents is not None:
                 until = min(until, self.time + int(STEP_SECONDS * SECOND))
                 count = self._agents.act((until - self.time) / SECOND, until)
-                self._book = books.with_room(self._book, count)
-                books.execute(self._book, self._agents.commands, count, until - 1)
+                self._engine = engines.with_room(self._engine, count)
+                engines.execute(self._engine, self._agents.commands, count, until - 1)
             self.time = until
             if until == close:
                 self._drain()
@@ -132,12 +136,11 @@ class Exchange:
         if held is not None and held.is_open:
             raise Refused(-2010, "Duplicate order sent.")
         price, lots, quote_units = self._checked(account, new)
-        self._book = books.with_room(self._book, 1)
-        bound = price if new.type == "LIMIT" else (NO_PRICE if new.side == BUY else 0)
+        self._engine = engines.with_room(self._engine, 1)
         rests = new.type == "LIMIT"
-        order_id, _, slot = books.place(
-            self._book, new.instrument, account.owner, new.side, bound, lots, rests, self.time
-        )
+        kind = engines.LIMIT if rests else engines.MARKET
+        request = engines.new_request(new.instrument, account.owner, new.side, lots, kind, price)
+        order_id, _, slot = engines.submit(self._engine, request, self.time)
         if order_id < 0:
             raise Refused(-2010, INSUFFICIENT_BALANCE)
         order = Order(
@@ -182,11 +185,11 @@ class Exchange:
         if side == BUY and self.balance(account.owner, self.column(self.instruments[i].quote))[FREE] < units:
             raise Refused(-2010, INSUFFICIENT_BALANCE)
         price = NO_PRICE if side == BUY else 0
-        got, _ = books.sweep(self._book, i, side, price, NO_PRICE, units)
+        got, _ = engines.sweep(self._engine, i, side, price, NO_PRICE, units)
         if got:
             return int(got)
         average = self.candles.average_price(i, AVERAGE_MINUTES)
-        return units // (average * int(self._book.scales[i, books.TICK_LOT_UNITS]))
+        return units // (average * int(self._engine.accounts.scales[i, TICK_LOT_UNITS]))
 
     def cancel(self, account: Account, order: Order, cancel_id: str | None = None) -> str:
         """Cancel an open order; returns the client id of the cancellation.
@@ -196,7 +199,7 @@ class Exchange:
         """
         if not order.is_open:
             raise Refused(-2011, "Unknown order sent.")
-        books.cancel(self._book, order.instrument, order.slot, order.id)
+        engines.cancel(self._engine, order.instrument, order.slot, order.id, self.time)
         order.updated = self.time
         cancel_id = cancel_id or self.new_client_id()
         self._end(order, "CANCELED", "CANCELED", cancel_id)
@@ -226,29 +229,29 @@ class Exchange:
 
     def depth(self, i: int, side: int, limit: int) -> Integers:
         """[levels, 2]: ticks and lots, best first; a view, valid until the next change."""
-        return books.depth(self._book, i, side, limit)
+        return books.depth(self._engine.book, i, side, limit)
 
     def update_id(self, i: int) -> int:
-        return int(self._book.meta[i, books.UPDATE_ID])
+        return int(self._engine.book.meta[i, books.UPDATE_ID])
 
     def balance(self, owner: int, column: int) -> tuple[int, int]:
         """Free and locked units of an asset."""
-        row = self._book.balances[owner, column]
+        row = self._engine.accounts.balances[owner, column]
         return int(row[FREE]), int(row[LOCKED])
 
     def units(self, i: int, price: int, lots: int) -> int:
         """Quote units of so many lots at a price in ticks."""
-        return price * lots * int(self._book.scales[i, books.TICK_LOT_UNITS])
+        return price * lots * int(self._engine.accounts.scales[i, TICK_LOT_UNITS])
 
     def column(self, asset: str) -> int:
         return self.assets.index(asset)
 
     def totals(self) -> list[int]:
         """Units per asset over all owners, fees included: constant for ever."""
-        return [int(value) for value in self._book.balances.sum(axis=(0, 2))]
+        return [int(value) for value in self._engine.accounts.balances.sum(axis=(0, 2))]
 
     def least_balance(self) -> int:
-        return int(self._book.balances.min())
+        return int(self._engine.accounts.balances.min())
 
     def new_client_id(self) -> str:
         """22 characters, as Binance makes them."""
@@ -258,11 +261,13 @@ class Exchange:
 
     def _drain(self) -> None:
         """Move the tape into candles, recent trades and the clients' orders."""
-        count = int(self._book.tape_rows[0])
+        book = self._engine.book
+        count = int(book.tape_rows[0])
+        self._engine.event_rows[0] = 0
         if not count:
             return
-        tape = self._book.tape[:count].copy()
-        self._book.tape_rows[0] = 0
+        tape = book.tape[:count].copy()
+        book.tape_rows[0] = 0
         self.candles.record(tape)
         rows: list[list[int]] = tape.tolist()
         self.outbox.trades.extend(rows)
@@ -296,8 +301,8 @@ class Exchange:
         self.outbox.user.append((order.owner, event))
 
     def _touch(self, owner: int, i: int) -> None:
-        scale = self._book.scales[i]
-        self._touched.setdefault(owner, set()).update((int(scale[books.BASE]), int(scale[books.QUOTE])))
+        scale = self._engine.accounts.scales[i]
+        self._touched.setdefault(owner, set()).update((int(scale[BASE]), int(scale[QUOTE])))
 
     def _report_balances(self) -> None:
         for owner, columns in self._touched.items():

@@ -9,7 +9,7 @@ import numpy as np
 
 from lake.instruments import INSTRUMENTS
 from lake.intervals import MINUTE, SECOND
-from market import book as books
+from market import engine as engines
 from market.agents import Agents
 from market.candles import Candles
 from market.clock import MarketClock, Speed
@@ -138,11 +138,7 @@ def build_venue(
 
 def warm_up(exchange: Exchange) -> None:
     """Load or compile every kernel that a client's first request would otherwise wait for."""
-    trial = books.new_book(scales_of(exchange.instruments), 2, len(exchange.assets))
-    _, _, slot = books.place(trial, 0, 1, books.BUY, 0, 1, True, 0)
-    books.sweep(trial, 0, books.BUY, 0, 1, 0)
-    books.cancel(trial, 0, slot, 1)
-    books.execute(trial, np.zeros((1, books.DO_FIELDS), np.int64), 0, 0)
+    trial = engines.warm(exchange.instruments)
     exchange.candles.page(0, "1m", None, None, 1)
     exchange.candles.page(0, "5m", None, None, 1)
-    exchange.candles.record(trial.tape[:0].copy())
+    exchange.candles.record(trial.book.tape[:0].copy())

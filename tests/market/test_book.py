@@ -8,11 +8,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lake.instruments import INSTRUMENTS
 from market import book as books
-from market.book import BUY, FEE_SCALE, FREE, LOCKED, NO_PRICE, SELL, VENUE
+from market import engine as engines
+from market.accounts import FEE_SCALE, FREE, LOCKED, VENUE
+from market.book import BUY, NO_PRICE, SELL
+from market.contracts import spot
 
 OWNERS, LOT_UNITS, TICK_UNITS = 5, 1000, 10
-SCALES = np.array([[0, 1, LOT_UNITS, TICK_UNITS]], np.int64)
+CONTRACTS = [spot(INSTRUMENTS["binance:BTC/USDT"])]
 FEES = [0, 0, 500, 1000, 333]
 START = 2_000_000
 
@@ -101,6 +105,7 @@ class Naive:
         return [[p, totals[p]] for p in sorted(totals, reverse=side == BUY)]
 
 
+KINDS = {"limit": engines.LIMIT, "take": engines.LIMIT, "market": engines.MARKET}
 Operation = tuple[str, int, int, int, int]
 
 operations = st.lists(
@@ -118,32 +123,35 @@ operations = st.lists(
 
 def replay(moves: list[Operation]) -> None:
     """Carry the moves out in both books and compare everything after each."""
-    book = books.new_book(SCALES, OWNERS, 2, slots=4, tape=4)
-    book.fee_rates[:] = FEES
-    book.balances[1:, :, FREE] = START
-    naive = Naive(balances=[[[int(f), int(k)] for f, k in owner] for owner in book.balances.tolist()])
-    total = book.balances.sum(axis=(0, 2)).tolist()
+    engine = engines.new_engine(CONTRACTS, OWNERS, slots=4, tape=4)
+    money = engine.accounts
+    money.fee_rates[:] = FEES
+    money.balances[1:, :, FREE] = START
+    naive = Naive(balances=[[[int(f), int(k)] for f, k in owner] for owner in money.balances.tolist()])
+    total = money.balances.sum(axis=(0, 2)).tolist()
     slots: dict[int, int] = {}
     for number, (kind, owner, side, price, lots) in enumerate(moves):
         if kind == "cancel":
             order_id = 1 + (price * 31 + lots) % max(1, naive.next_id)
             slot = slots.get(order_id, 0)
-            assert books.cancel(book, 0, slot, order_id) == naive.cancel(order_id)
+            assert engines.cancel(engine, 0, slot, order_id, number) == naive.cancel(order_id)
         else:
-            book = books.with_room(book, 1)
-            book.tape_rows[0] = 0
+            engine = engines.with_room(engine, 1)
+            engine.book.tape_rows[0] = engine.event_rows[0] = 0
+            request = engines.new_request(0, owner, side, lots, KINDS[kind], price)
+            request[engines.REQ_TIF] = engines.IOC if kind == "take" else engines.GTC
             bound = price if kind != "market" else (NO_PRICE if side == BUY else 0)
-            order_id, filled, slot = books.place(book, 0, owner, side, bound, lots, kind == "limit", number)
+            order_id, filled, slot = engines.submit(engine, request, number)
             seen = len(naive.trades)
             assert (order_id, filled) == naive.place(owner, side, bound, lots, kind == "limit")
-            tape = book.tape[: book.tape_rows[0]]
+            tape = engine.book.tape[: engine.book.tape_rows[0]]
             columns = [books.TAPE_MAKER_ORDER, books.TAPE_TAKER_ORDER, books.TAPE_PRICE, books.TAPE_LOTS]
             assert [tuple(row) for row in tape[:, columns].tolist()] == naive.trades[seen:]
             slots[order_id] = slot
-        assert book.balances.tolist() == naive.balances
-        assert book.balances.min() >= 0
-        assert book.balances.sum(axis=(0, 2)).tolist() == total
-        bids, asks = books.depth(book, 0, BUY, 99).tolist(), books.depth(book, 0, SELL, 99).tolist()
+        assert money.balances.tolist() == naive.balances
+        assert money.balances.min() >= 0
+        assert money.balances.sum(axis=(0, 2)).tolist() == total
+        bids, asks = books.depth(engine.book, 0, BUY, 99).tolist(), books.depth(engine.book, 0, SELL, 99).tolist()
         assert [bids, asks] == [naive.levels(BUY), naive.levels(SELL)]
         assert not (bids and asks) or bids[0][0] < asks[0][0], "crossed"
 
@@ -168,14 +176,8 @@ def test_twenty_thousand_random_operations_agree_with_the_naive_book() -> None:
     replay(list(zip(*columns, strict=True)))
 
 
-def funded_book() -> books.Book:
-    book = books.new_book(SCALES, OWNERS, 2)
-    book.balances[1:, :, FREE] = START
-    return book
-
-
 def test_earlier_orders_of_a_price_trade_first() -> None:
-    book = funded_book()
+    book = books.new_book(1)
     first, _, _ = books.place(book, 0, 1, SELL, 100, 5, True, 0)
     second, _, _ = books.place(book, 0, 2, SELL, 100, 5, True, 0)
     cheaper, _, _ = books.place(book, 0, 3, SELL, 99, 1, True, 0)
@@ -184,36 +186,45 @@ def test_earlier_orders_of_a_price_trade_first() -> None:
     assert book.tape[:3, books.TAPE_LOTS].tolist() == [1, 5, 2]
 
 
+def funded_engine() -> engines.Engine:
+    engine = engines.new_engine(CONTRACTS, OWNERS)
+    engine.accounts.balances[1:, :, FREE] = START
+    return engine
+
+
+def limit(engine: engines.Engine, owner: int, side: int, price: int, lots: int) -> tuple[int, int, int]:
+    return engines.submit(engine, engines.new_request(0, owner, side, lots, engines.LIMIT, price), 0)
+
+
 def test_a_buyer_gets_back_what_a_better_price_saved() -> None:
-    book = funded_book()
-    books.place(book, 0, 1, SELL, 90, 10, True, 0)
-    books.place(book, 0, 2, BUY, 100, 10, True, 0)
-    assert book.balances[2, 1].tolist() == [START - 10 * 90 * TICK_UNITS, 0]
+    engine = funded_engine()
+    limit(engine, 1, SELL, 90, 10)
+    limit(engine, 2, BUY, 100, 10)
+    assert engine.accounts.balances[2, 1].tolist() == [START - 10 * 90 * TICK_UNITS, 0]
 
 
 def test_an_order_beyond_the_balance_changes_nothing() -> None:
-    book = funded_book()
-    before = book.balances.copy()
-    order_id, filled, slot = books.place(book, 0, 1, SELL, 100, START // LOT_UNITS + 1, True, 0)
-    assert (order_id, filled, slot) == (books.REFUSED_BALANCE, 0, -1)
-    assert (book.balances == before).all()
-    assert len(books.depth(book, 0, SELL, 5)) == 0
+    engine = funded_engine()
+    before = engine.accounts.balances.copy()
+    assert limit(engine, 1, SELL, 100, START // LOT_UNITS + 1) == (engines.REFUSED_BALANCE, 0, -1)
+    assert (engine.accounts.balances == before).all()
+    assert len(books.depth(engine.book, 0, SELL, 5)) == 0
 
 
-def test_withdraw_removes_quotes_and_leaves_other_orders() -> None:
-    book = funded_book()
-    books.place(book, 0, 2, BUY, 80, 1, True, 0)
-    quote, withdraw = [0, books.QUOTE_LEVEL, 1, BUY, 90, 3], [0, books.WITHDRAW, 1, BUY, 0, 0]
-    books.execute(book, np.array([quote, quote], np.int64), 2, 0)
-    assert books.depth(book, 0, BUY, 5).tolist() == [[90, 6], [80, 1]]
-    books.execute(book, np.array([withdraw], np.int64), 1, 0)
-    assert books.depth(book, 0, BUY, 5).tolist() == [[80, 1]]
+def test_withdraw_removes_what_its_owner_quoted_and_no_other_order() -> None:
+    engine = funded_engine()
+    limit(engine, 2, BUY, 80, 1)
+    quote, other = [0, engines.QUOTE_LEVEL, 1, BUY, 90, 3], [0, engines.QUOTE_LEVEL, 3, BUY, 85, 2]
+    engines.execute(engine, np.array([quote, other, quote], np.int64), 3, 0)
+    assert books.depth(engine.book, 0, BUY, 5).tolist() == [[90, 6], [85, 2], [80, 1]]
+    engines.execute(engine, np.array([[0, engines.WITHDRAW, 1, BUY, 0, 0]], np.int64), 1, 0)
+    assert books.depth(engine.book, 0, BUY, 5).tolist() == [[85, 2], [80, 1]]
 
 
 @pytest.mark.parametrize(("budget", "expected"), [(10**12, (7, 714)), (515, (5, 508)), (311, (3, 304)), (99, (0, 0))])
 def test_sweep_stops_at_the_budget(budget: int, expected: tuple[int, int]) -> None:
-    book = funded_book()
+    engine = funded_engine()
     for price, lots in ((103, 2), (102, 3), (101, 2)):
-        books.place(book, 0, 1, SELL, price, lots, True, 0)
-    lots, cost = books.sweep(book, 0, BUY, NO_PRICE, 100, budget * TICK_UNITS)
+        limit(engine, 1, SELL, price, lots)
+    lots, cost = engines.sweep(engine, 0, BUY, NO_PRICE, 100, budget * TICK_UNITS)
     assert (lots, cost) == (expected[0], expected[1] * TICK_UNITS)
