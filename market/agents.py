@@ -15,11 +15,13 @@ They write commands; `market.engine.execute` carries them out.
 """
 
 import math
+from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 from numba import njit
 
-from lake.instruments import INSTRUMENTS
+from lake.instruments import INSTRUMENTS, Instrument
 from lake.intervals import MINUTE
 from market.book import BUY, SELL, Integers
 from market.engine import (
@@ -35,6 +37,7 @@ from market.engine import (
     WITHDRAW,
 )
 from market.scenario import INSTRUMENT_PROCESSES, Floats, Flow, History, LiveProcess
+from market.strain import STRAIN_ROOM, Strain
 
 MAKER, TAKER = 1, 2
 """Owner numbers in the book."""
@@ -63,21 +66,49 @@ MOST_TAKERS = 200
 """Noise takers per instrument and step at most; beyond, each takes more."""
 
 
+class FairPrices(Protocol):
+    """What agents trade around: `LiveProcess`, or anything that follows it."""
+
+    def step(self, dt_seconds: float) -> Flow:
+        """Advance market time; prices of the agents' instruments in their order."""
+
+
 class Agents:
     """Turn the process's flow into commands for the book, with randomness of their own."""
 
-    def __init__(self, history: History, scales: Integers) -> None:
-        self._process = LiveProcess(history.state)
-        self._rng = np.random.Generator(np.random.PCG64([history.state.scenario.seed, 1]))
-        rows = [(INSTRUMENTS[name], INSTRUMENT_PROCESSES[name]) for name in history.instruments]
-        self._ticks = np.array([float(1 / instrument.price_tick) for instrument, _ in rows])
-        self._lots = np.array([float(1 / instrument.quantity_step) for instrument, _ in rows])
-        self._trade_lots = np.array([row.trade_quantity for _, row in rows]) * self._lots
-        self._half_spread = np.array([row.spread_bps for _, row in rows]) * 0.5e-4
+    def __init__(
+        self,
+        history: History,
+        scales: Integers,
+        process: FairPrices | None = None,
+        instruments: Sequence[Instrument] | None = None,
+        stream: int = 1,
+    ) -> None:
+        """Trade the history's instruments.
+
+        Args:
+            history: names the instruments and says where the present begins.
+            scales: the books' units, one row per instrument.
+            process: fair prices; without it the history's own process goes on.
+            instruments: whose ticks and steps hold, in the history's order; without it those of the first venue.
+            stream: number of the random stream beside the scenario's seed; two sets of agents need two.
+        """
+        self._process = LiveProcess(history.state) if process is None else process
+        self._rng = np.random.Generator(np.random.PCG64([history.state.scenario.seed, stream]))
+        grids = [INSTRUMENTS[name] for name in history.instruments] if instruments is None else instruments
+        rows = [INSTRUMENT_PROCESSES[name] for name in history.instruments]
+        self._ticks = np.array([float(1 / instrument.price_tick) for instrument in grids])
+        self._lots = np.array([float(1 / instrument.quantity_step) for instrument in grids])
+        self._trade_lots = np.array([row.trade_quantity for row in rows]) * self._lots
+        self._half_spread = np.array([row.spread_bps for row in rows]) * 0.5e-4
         self._range = np.zeros((2, len(rows)))
         self._mood = np.ones(len(rows))
         self._minute = -1
-        self.commands = np.zeros((len(rows) * (4 + 2 * LEVELS + MOST_TAKERS), DO_FIELDS), np.int64)
+        self.strain: Strain | None = None
+        """What bends the flow beyond the ordinary (`market/adversity.py`); none by default."""
+        self.flow = Flow(np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows)))
+        """Levels of the last step."""
+        self.commands = np.zeros((len(rows) * (4 + 2 * LEVELS + MOST_TAKERS) + STRAIN_ROOM, DO_FIELDS), np.int64)
 
     def act(self, seconds: float, time_us: int) -> int:
         """Let market time pass until `time_us` and write what the agents now want; returns how many commands.
@@ -89,14 +120,20 @@ class Agents:
         if minute != self._minute:
             self._range[0], self._range[1], self._minute = np.inf, 0.0, minute
             self._mood = np.exp(MOOD * self._rng.standard_normal(len(self._mood)) - 0.5 * MOOD**2)
+        half_spread, depth = self._half_spread, np.ones(len(self._mood))
+        if self.strain is not None:
+            flow = self.strain.bend(flow, time_us)
+            half_spread, depth = half_spread * self.strain.spread, self.strain.depth
+        self.flow = flow
         fair = np.exp(flow.log_price) * self._ticks
         noise = NOISE_SHARE * self._mood * flow.volume_per_second * self._lots * seconds
-        return int(_decide(self._rng, self.commands, fair, self._half_spread, noise, self._trade_lots, self._range))
+        count = int(_decide(self._rng, self.commands, fair, half_spread, noise, self._trade_lots, depth, self._range))
+        return count if self.strain is None else self.strain.add(self.commands, count, fair, self._trade_lots)
 
     @property
     def fair_prices(self) -> Floats:
         """In quote, [instruments]: for tests."""
-        return np.exp(self._process.state.values[0])
+        return np.exp(self.flow.log_price)
 
 
 @njit(cache=True, nogil=True)
@@ -108,10 +145,11 @@ def _command(out, k, i, kind, owner, side, price, lots):  # type: ignore[no-unty
 
 
 @njit(cache=True, nogil=True)
-def _decide(rng, out, fair, half_spread, noise, trade_lots, ranges):  # type: ignore[no-untyped-def]
+def _decide(rng, out, fair, half_spread, noise, trade_lots, depth, ranges):  # type: ignore[no-untyped-def]
     k = 0
     for i in range(len(fair)):
         middle, half, size = fair[i], max(0.5, fair[i] * half_spread[i]), trade_lots[i]
+        rung = LEVEL_TRADES * size * depth[i]
         if rng.random() < INFORMED_CHANCE:
             price = math.floor(middle - 0.25 * half)  # buys what is offered below the new fair price
             k = _command(out, k, i, TAKE, TAKER, BUY, price, int(rng.exponential(INFORMED_TRADES * size)))
@@ -123,9 +161,13 @@ def _decide(rng, out, fair, half_spread, noise, trade_lots, ranges):  # type: ig
         gap = max(1.0, 2.0 * half * LEVEL_GAP)
         for level in range(LEVELS):
             offset = int(level * gap + (0.3 * gap * rng.random() if level else 0.0))
-            lots = LEVEL_TRADES * size * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
+            lots = (
+                LEVEL_TRADES * size * depth[i] * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
+            )
             k = _command(out, k, i, QUOTE_LEVEL, MAKER, BUY, bid - offset, int(lots))
-            lots = LEVEL_TRADES * size * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
+            lots = (
+                LEVEL_TRADES * size * depth[i] * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
+            )
             k = _command(out, k, i, QUOTE_LEVEL, MAKER, SELL, ask + offset, int(lots))
         highest, lowest = int(middle + REACH * half), math.ceil(middle - REACH * half)
         if middle < ranges[0, i]:

@@ -4,9 +4,9 @@
     python -m market.facts --scenario regimes …        what its statistics look like beside real data
 
 The preset `default` is the market of the demo (`market/process.py`: two regimes, one volatility scale) and is not
-listed here. All others run `market/regimes.py` with a `World`. Sources of the ingredients: regimes as a Markov chain, Hamilton
-(1989); volatility as a sum of mean-reverting scales whose autocorrelation decays like a power law, Calvet and Fisher
-(2004), Corsi (2009); jumps that raise volatility, Aït-Sahalia, Cacho-Diaz and Laeven (2015); falls that raise
+listed here. All others run `market/regimes.py` with a `World`. Sources of the ingredients: regimes as a Markov chain,
+Hamilton (1989); volatility as a sum of mean-reverting scales whose autocorrelation decays like a power law, Calvet and
+Fisher (2004), Corsi (2009); jumps that raise volatility, Aït-Sahalia, Cacho-Diaz and Laeven (2015); falls that raise
 volatility more than rises (leverage), Bouchaud, Matacz and Potters (2001).
 """
 
