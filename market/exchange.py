@@ -25,6 +25,7 @@ from market.accounts import BASE, FREE, LOCKED, QUOTE, TICK_LOT_UNITS
 from market.agents import MAKER, STEP_SECONDS, TAKER, Agents
 from market.book import BUY, NO_PRICE, UNIT, Integers
 from market.candles import Candles
+from market.clearing import set_halted
 from market.contracts import spot
 from market.errors import INSUFFICIENT_BALANCE, Refused, filter_failure
 from market.filters import AVERAGE_MINUTES, MOST_OPEN_ORDERS, Filters
@@ -70,6 +71,10 @@ class Exchange:
         self.filters = [Filters(instrument) for instrument in self.instruments]
         self.time = candles.open_time
         self.trading = True
+        self.closed: dict[int, str] = {}
+        """Instruments whose market is closed, with the status they show: BREAK or HALT."""
+        self.client_ids = "open-only"
+        """Which client order ids are refused as duplicates: of open orders (`open-only`), `forever`, or `none`."""
         self.outbox = Outbox()
         self.fee_bps = fee_bps
         self.recent: list[deque[list[int]]] = [deque(maxlen=RECENT_TRADES) for _ in self.instruments]
@@ -80,7 +85,7 @@ class Exchange:
         self.accounts = [self._account(n, seed) for n in range(accounts)]
         self._engine = engines.new_engine([spot(i) for i in self.instruments], FIRST_CLIENT + accounts)
         self._engine.book.meta[:, books.NEXT_TRADE_ID] = candles.next_trade_ids()
-        self._engine.accounts.fee_rates[FIRST_CLIENT:] = fee_rate(fee_bps)
+        self._engine.accounts.fees.rates[FIRST_CLIENT:-1] = fee_rate(fee_bps)
         self._fund(quote_balance)
 
     def _account(self, number: int, seed: int) -> Account:
@@ -130,10 +135,10 @@ class Exchange:
         Raises:
             Refused: a filter, the balance, an open order of the same client id, or a paused market forbids it.
         """
-        if not self.trading:
+        if not self.trading or new.instrument in self.closed:
             raise Refused(-1013, "Market is closed.")
         held = account.by_client_id[new.instrument].get(new.client_order_id or "")
-        if held is not None and held.is_open:
+        if held is not None and (held.is_open if self.client_ids == "open-only" else self.client_ids == "forever"):
             raise Refused(-2010, "Duplicate order sent.")
         price, lots, quote_units = self._checked(account, new)
         self._engine = engines.with_room(self._engine, 1)
@@ -212,6 +217,12 @@ class Exchange:
         order.updated = self.time
         self.accounts[order.owner - FIRST_CLIENT].open.pop((order.instrument, order.id), None)
         self._report(order, execution, client_id=client_id)
+
+    def close_markets(self, closed: dict[int, str]) -> None:
+        """Close these instruments, by status, and open all others: closed, nothing matches and cancels still work."""
+        self.closed = closed
+        for i in range(len(self.instruments)):
+            set_halted(self._engine, i, i in closed)
 
     # -- what is known --------------------------------------------------------------------------------------------
 

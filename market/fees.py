@@ -120,10 +120,9 @@ def roll_days(fees: Any, time: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def note_volume(fees: Any, owner: int, market: int, quote_units: int, time: int) -> None:
-    """Count a trade towards the owner's tier."""
+def note_volume(fees: Any, owner: int, market: int, quote_units: int) -> None:
+    """Count a trade towards the owner's tier; whoever holds the clock calls `roll_days` at least once a day."""
     if fees.tiered[owner]:
-        roll_days(fees, time)
         fees.volumes[owner, market, fees.day[0] % (WINDOW + 1)] += quote_units
 
 

@@ -19,7 +19,6 @@ from numba import njit
 
 from market.book import BUY
 from market.contracts import (
-    CON_BAND,
     CON_MARGIN,
     CON_MOST_LEVERAGE,
     FREE,
@@ -205,17 +204,6 @@ def within_leverage(accounts: Any, i: int, owner: int, side: int, cost: int) -> 
 
 
 @njit(cache=True, nogil=True)
-def in_band(accounts: Any, i: int, side: int, price: int) -> bool:
-    """Whether a limit price is within the contract's band on its losing side; without mark or band it always is."""
-    mark, band = accounts.marks[i], accounts.contracts[i, CON_BAND]
-    if mark <= 0 or band == 0:
-        return True
-    if side == BUY:
-        return bool(price <= mark + share(mark, band))
-    return bool(price >= mark - share(mark, band))
-
-
-@njit(cache=True, nogil=True)
 def rest(accounts: Any, i: int, owner: int, side: int, price: int, lots: int) -> None:
     """Count lots that begin to rest (or, negative, that left the book) towards the owner's order margin."""
     position = accounts.positions[owner, i]
@@ -304,21 +292,18 @@ def _set_aside(accounts: Any, i: int, owner: int, units: int) -> None:
 
 
 @njit(cache=True, nogil=True)
-def fill(accounts: Any, i: int, owner: int, side: int, price: int, lots: int, role: int, time: int) -> tuple[int, int]:
-    """One side of a trade: the position moves, the venue (owner 0) gets the fee. Returns fee and realised units.
+def fill(accounts: Any, i: int, owner: int, lots: int, price: int, role: int) -> tuple[int, int]:
+    """One side of a trade of signed lots: the position moves, the venue (owner 0) gets the fee.
 
-    `role` is MAKER_RATE or TAKER_RATE; a maker's lots leave the sum of its resting orders.
+    `role` is MAKER_RATE or TAKER_RATE. Returns the fee and the realised units.
     """
-    units = price * lots * accounts.scales[i, TICK_LOT_UNITS]
-    if role != TAKER_RATE:
-        rest(accounts, i, owner, side, price, -lots)
-    signed = 1 if side == BUY else -1
-    realized = apply(accounts, i, owner, signed * lots, signed * units)
+    units = price * abs(lots) * accounts.scales[i, TICK_LOT_UNITS]
+    realized = apply(accounts, i, owner, lots, units if lots > 0 else -units)
     fee = share(units, accounts.fees.rates[owner, DERIVATIVES_MARKET, role])
     if fee:
         charge(accounts, i, owner, fee)
         accounts.balances[0, accounts.contracts[i, CON_MARGIN], FREE] += fee
-    note_volume(accounts.fees, owner, DERIVATIVES_MARKET, units, time)
+    note_volume(accounts.fees, owner, DERIVATIVES_MARKET, units)
     return fee, realized
 
 

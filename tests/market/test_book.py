@@ -125,7 +125,7 @@ def replay(moves: list[Operation]) -> None:
     """Carry the moves out in both books and compare everything after each."""
     engine = engines.new_engine(CONTRACTS, OWNERS, slots=4, tape=4)
     money = engine.accounts
-    money.fee_rates[:] = FEES
+    money.fees.rates[:-1] = np.array(FEES)[:, None, None]
     money.balances[1:, :, FREE] = START
     naive = Naive(balances=[[[int(f), int(k)] for f, k in owner] for owner in money.balances.tolist()])
     total = money.balances.sum(axis=(0, 2)).tolist()

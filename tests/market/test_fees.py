@@ -27,7 +27,7 @@ def tiered() -> charges.Fees:
 def test_volume_lowers_the_rates_from_the_next_midnight() -> None:
     fees = tiered()
     assert rates(fees) == (1000, 1000)
-    charges.note_volume(fees, OWNER, SPOT_MARKET, 5_000_000 * UNIT, 10)
+    charges.note_volume(fees, OWNER, SPOT_MARKET, 5_000_000 * UNIT)
     assert rates(fees) == (1000, 1000), "today does not count"
     charges.roll_days(fees, DAY)
     assert rates(fees) == (800, 1000)
@@ -36,7 +36,7 @@ def test_volume_lowers_the_rates_from_the_next_midnight() -> None:
 
 def test_volume_counts_for_thirty_days() -> None:
     fees = tiered()
-    charges.note_volume(fees, OWNER, SPOT_MARKET, 1_000_000 * UNIT, 0)
+    charges.note_volume(fees, OWNER, SPOT_MARKET, 1_000_000 * UNIT)
     charges.roll_days(fees, WINDOW * DAY)
     assert rates(fees) == (900, 1000)
     charges.roll_days(fees, (WINDOW + 1) * DAY)
@@ -45,7 +45,7 @@ def test_volume_counts_for_thirty_days() -> None:
 
 def test_a_long_silence_forgets_everything() -> None:
     fees = tiered()
-    charges.note_volume(fees, OWNER, SPOT_MARKET, 400_000_000 * UNIT, 0)
+    charges.note_volume(fees, OWNER, SPOT_MARKET, 400_000_000 * UNIT)
     charges.roll_days(fees, 400 * DAY)
     assert charges.volume_of(fees, OWNER, SPOT_MARKET) == 0
     assert rates(fees) == (1000, 1000)
@@ -57,7 +57,8 @@ def test_rates_are_those_of_a_ledger_kept_in_full(trades: list[tuple[int, int]])
     fees, ledger, now = tiered(), list[tuple[int, int]](), 0
     for wait, units in trades:
         now += wait
-        charges.note_volume(fees, OWNER, SPOT_MARKET, units, now)
+        charges.roll_days(fees, now)
+        charges.note_volume(fees, OWNER, SPOT_MARKET, units)
         ledger.append((now // DAY, units))
         counted = sum(u for day, u in ledger if now // DAY - WINDOW <= day < now // DAY)
         assert charges.volume_of(fees, OWNER, SPOT_MARKET) == counted
@@ -67,7 +68,7 @@ def test_rates_are_those_of_a_ledger_kept_in_full(trades: list[tuple[int, int]])
 def test_owners_outside_the_tiers_keep_their_rate() -> None:
     fees = charges.new_fees(5)
     fees.rates[OWNER] = 500
-    charges.note_volume(fees, OWNER, SPOT_MARKET, 10**9 * UNIT, 0)
+    charges.note_volume(fees, OWNER, SPOT_MARKET, 10**9 * UNIT)
     charges.roll_days(fees, DAY)
     assert rates(fees) == (500, 500)
 
