@@ -161,13 +161,9 @@ def _decide(rng, out, fair, half_spread, noise, trade_lots, depth, ranges):  # t
         gap = max(1.0, 2.0 * half * LEVEL_GAP)
         for level in range(LEVELS):
             offset = int(level * gap + (0.3 * gap * rng.random() if level else 0.0))
-            lots = (
-                LEVEL_TRADES * size * depth[i] * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
-            )
+            lots = rung * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
             k = _command(out, k, i, QUOTE_LEVEL, MAKER, BUY, bid - offset, int(lots))
-            lots = (
-                LEVEL_TRADES * size * depth[i] * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
-            )
+            lots = rung * math.exp(SIZE_SCATTER * rng.standard_normal()) * (1.0 + 0.25 * level)
             k = _command(out, k, i, QUOTE_LEVEL, MAKER, SELL, ask + offset, int(lots))
         highest, lowest = int(middle + REACH * half), math.ceil(middle - REACH * half)
         if middle < ranges[0, i]:
