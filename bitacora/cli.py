@@ -69,7 +69,7 @@ def down() -> None:
 
 @app.command(**_PASS_ON)
 def lake(context: typer.Context) -> None:
-    """What is stored: tables, read, versions, hash; without a JVM."""
+    """What is stored: tables, read, sql, versions, hash; without a JVM."""
     from bitacora.lake_commands import app as lake_app
 
     lake_app(context.args or ["--help"], prog_name="bitacora lake")

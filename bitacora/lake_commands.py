@@ -4,9 +4,10 @@ from pathlib import Path
 from typing import Annotated
 
 import orjson
+import polars as pl
 import typer
 
-from lake.errors import NothingStored
+from lake.errors import NothingStored, UsageError
 from lake.intervals import Interval, parse_time, to_datetime
 from lake.settings import HomeSettings, LakeSettings, read_settings
 from lake.storage import Lake
@@ -72,6 +73,54 @@ def read(
     out.parent.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(out)
     print(f"{frame.height:,} rows of {name} in {out}")
+
+
+@app.command()
+def sql(
+    statement: Annotated[str, typer.Argument(help="One statement that reads, e.g. SELECT count(*) FROM bars_1m_v1.")],
+    out: Annotated[Path | None, typer.Option(help="Write the answer to a .parquet or .csv file.")] = None,
+    at: Annotated[list[str] | None, typer.Option(help="TABLE=VERSION, an older version; repeat per table.")] = None,
+    limit: Annotated[int, typer.Option(help="Rows to print at most.")] = 50,
+    as_json: Json = False,
+) -> None:
+    """Ask the tables in SQL (DataFusion's dialect), joins and windows included.
+
+    bitacora lake sql "SELECT instrument, max(close) FROM bars_5m_v1 GROUP BY instrument"
+    """
+    from lake.query import query
+
+    frame = query(the_lake(), statement, dict(map(_table_version, at or ())))
+    if out is not None:
+        write_frame(frame, out)
+        print(f"{frame.height:,} rows in {out}")
+    elif as_json:
+        _print(frame.to_dicts())
+    else:
+        with pl.Config(tbl_rows=limit, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
+            print(frame.head(limit))
+        print(f"{frame.height:,} rows" + (f", the first {limit} shown" if frame.height > limit else ""))
+
+
+def write_frame(frame: pl.DataFrame, out: Path) -> None:
+    """Write by the file's ending.
+
+    Raises:
+        UsageError: neither .parquet nor .csv.
+    """
+    if out.suffix not in (".parquet", ".csv"):
+        raise UsageError(f"--out {out}: expected a file ending in .parquet or .csv.")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    if out.suffix == ".csv":
+        frame.write_csv(out)
+    else:
+        frame.write_parquet(out)
+
+
+def _table_version(text: str) -> tuple[str, int]:
+    name, _, number = text.partition("=")
+    if not number.isdecimal():
+        raise UsageError(f"--at {text}: expected TABLE=VERSION, e.g. bars_5m_v1=3.")
+    return name, int(number)
 
 
 @app.command()
