@@ -6,15 +6,10 @@ from decimal import Decimal
 
 from market.candles import INTERVALS
 from market.errors import Refused, illegal, missing
-from market.orders import SIDES, NewOrder
 
 _DECIMAL = "^([0-9]{1,20})(\\.[0-9]{1,20})?$"
 _CLIENT_ID = "^[\\.A-Z\\:/a-z0-9_-]{1,36}$"
 _WHOLE = "^[0-9]{1,20}$"
-_ORDER_PARAMETERS = {
-    "symbol", "side", "type", "timeInForce", "quantity", "quoteOrderQty", "price", "newClientOrderId",
-    "newOrderRespType", "selfTradePreventionMode", "recvWindow", "timestamp",
-}  # fmt: skip
 DAY_MS = 86_400_000
 
 
@@ -23,6 +18,10 @@ class Parameters:
 
     def __init__(self, values: Mapping[str, str], symbols: Mapping[str, int]) -> None:
         self._values, self._symbols = values, symbols
+
+    def names(self) -> set[str]:
+        """Of everything that was sent."""
+        return set(self._values)
 
     def text(self, name: str) -> str | None:
         """The parameter, or None where it was not sent; -1105 where it is empty."""
@@ -100,54 +99,12 @@ class Parameters:
             raise illegal(name, _CLIENT_ID)
         return value
 
-    def order_ids(self) -> tuple[int | None, str | None]:
+    def order_ids(self, name: str = "orderId", client_name: str = "origClientOrderId") -> tuple[int | None, str | None]:
         """`orderId` and `origClientOrderId`, at least one of them."""
-        order_id, client_id = self.whole("orderId"), self.text("origClientOrderId")
+        order_id, client_id = self.whole(name), self.text(client_name)
         if order_id is None and client_id is None:
-            raise Refused(-1102, "Param 'origClientOrderId' or 'orderId' must be sent, but both were empty/null!")
+            raise Refused(-1102, f"Param '{client_name}' or '{name}' must be sent, but both were empty/null!")
         return order_id, client_id
-
-    def new_order(self) -> NewOrder:
-        """The order that `POST /api/v3/order` describes."""
-        unread = set(self._values) - _ORDER_PARAMETERS
-        if unread:
-            sent = len(self._values)
-            raise Refused(
-                -1104,
-                f"Not all sent parameters were read; read '{sent - len(unread)}' parameter(s) but was sent '{sent}'.",
-            )
-        instrument, side = self.symbol(), self._word("side", SIDES, Refused(-1117, "Invalid side."))
-        kind = self._word("type", ("LIMIT", "MARKET"), Refused(-1116, "Invalid orderType."))
-        price, quantity, quote = self.decimal("price"), self.decimal("quantity"), self.decimal("quoteOrderQty")
-        for name, value in (("price", price), ("quantity", quantity), ("quoteOrderQty", quote)):
-            if value is not None and value == 0:
-                raise Refused(-1013, f"Invalid {name}.")
-        if kind == "LIMIT":
-            self._check_limit(price, quantity, quote)
-        else:
-            self._check_market(price, quantity, quote)
-        return NewOrder(
-            instrument, SIDES.index(side), "LIMIT" if kind == "LIMIT" else "MARKET", quantity, quote, price,
-            self.client_id("newClientOrderId"),
-        )  # fmt: skip
-
-    def _check_limit(self, price: Decimal | None, quantity: Decimal | None, quote: Decimal | None) -> None:
-        if self.needed("timeInForce") != "GTC":
-            raise Refused(-1115, "Invalid timeInForce.")
-        for name, value in (("quantity", quantity), ("price", price)):
-            if value is None:
-                raise missing(name)
-        if quote is not None:
-            raise Refused(-1106, "Parameter 'quoteOrderQty' sent when not required.")
-
-    def _check_market(self, price: Decimal | None, quantity: Decimal | None, quote: Decimal | None) -> None:
-        for name, value in (("price", price), ("timeInForce", self.text("timeInForce"))):
-            if value is not None:
-                raise Refused(-1106, f"Parameter '{name}' sent when not required.")
-        if quantity is not None and quote is not None:
-            raise Refused(-1106, "Parameter 'quoteOrderQty' sent when not required.")
-        if quantity is None and quote is None:
-            raise Refused(-1102, "Param 'quantity' or 'quoteOrderQty' must be sent, but both were empty/null!")
 
     def response_type(self, default: str) -> str:
         value = self.text("newOrderRespType") or default
@@ -157,7 +114,7 @@ class Parameters:
             )
         return value
 
-    def _word(self, name: str, words: Sequence[str], refusal: Refused) -> str:
+    def word(self, name: str, words: Sequence[str], refusal: Refused) -> str:
         value = self.needed(name)
         if value not in words:
             raise refusal

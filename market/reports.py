@@ -1,5 +1,5 @@
-"""The exchange's answers and events in Binance's exact fields. Amounts have eight decimals; times are milliseconds of
-the market clock."""
+"""The exchange's answers in Binance's exact fields. Amounts have eight decimals; times are milliseconds of the market
+clock. Fields that Binance shows only where they mean something (stopPrice, trailingDelta, …) are absent elsewhere."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +13,12 @@ ZERO = "0.00000000"
 
 
 def amount(units: int) -> str:
-    """Units of 1e-8 as decimal text."""
+    """Units of 1e-8, not negative, as decimal text."""
     return f"{units // UNIT}.{units % UNIT:08d}"
+
+
+def signed(units: int) -> str:
+    return f"-{amount(-units)}" if units < 0 else amount(units)
 
 
 def milliseconds(time_us: int) -> int:
@@ -30,6 +34,7 @@ def quantity_text(exchange: "Exchange", i: int, lots: int) -> str:
 
 
 def fee_asset(exchange: "Exchange", i: int, side: int) -> str:
+    """The asset a spot order receives."""
     instrument = exchange.instruments[i]
     return instrument.base if side == BUY else instrument.quote
 
@@ -43,10 +48,26 @@ def _progress(exchange: "Exchange", order: Order) -> dict[str, Any]:
         "origQuoteOrderQty": amount(order.quote_units),
         "cummulativeQuoteQty": amount(order.filled_units),
         "status": order.status,
-        "timeInForce": "GTC",
+        "timeInForce": order.time_in_force,
         "type": order.type,
         "side": SIDES[order.side],
     }
+
+
+def conditional(exchange: "Exchange", order: Order) -> dict[str, Any]:
+    """The fields of an answer that only some orders have."""
+    i, fields = order.instrument, dict[str, Any]()
+    if order.stop:
+        fields["stopPrice"] = price_text(exchange, i, order.stop)
+    if order.trailing_delta:
+        fields["trailingDelta"] = order.trailing_delta
+    if order.iceberg_lots:
+        fields["icebergQty"] = quantity_text(exchange, i, order.iceberg_lots)
+    if order.working_since is not None:
+        fields["workingTime"] = milliseconds(order.working_since)
+    if order.prevented_lots:
+        fields["preventedQuantity"] = quantity_text(exchange, i, order.prevented_lots)
+    return fields
 
 
 def _identity(exchange: "Exchange", order: Order) -> dict[str, Any]:
@@ -63,9 +84,9 @@ def order_row(exchange: "Exchange", order: Order) -> dict[str, Any]:
         "icebergQty": ZERO,
         "time": milliseconds(order.time),
         "updateTime": milliseconds(order.updated),
-        "isWorking": True,
-        "workingTime": milliseconds(order.time),
-        "selfTradePreventionMode": "NONE",
+        "isWorking": order.working_since is not None,
+        **conditional(exchange, order),
+        "selfTradePreventionMode": order.self_trade_prevention,
     }
 
 
@@ -78,15 +99,15 @@ def new_order_answer(exchange: "Exchange", order: Order, response_type: str) -> 
     }
     if response_type == "ACK":
         return answer
-    answer |= _progress(exchange, order)
-    answer |= {"workingTime": milliseconds(order.time), "selfTradePreventionMode": "NONE"}
+    answer |= _progress(exchange, order) | conditional(exchange, order)
+    answer["selfTradePreventionMode"] = order.self_trade_prevention
     if response_type == "FULL":
         answer["fills"] = [
             {
                 "price": price_text(exchange, fill.instrument, fill.price),
                 "qty": quantity_text(exchange, fill.instrument, fill.lots),
                 "commission": amount(fill.fee),
-                "commissionAsset": fee_asset(exchange, fill.instrument, fill.side),
+                "commissionAsset": fill.fee_asset,
                 "tradeId": fill.id,
             }
             for fill in order.fills
@@ -102,7 +123,34 @@ def cancel_answer(exchange: "Exchange", order: Order, cancel_id: str) -> dict[st
         "clientOrderId": cancel_id,
         "transactTime": milliseconds(order.updated),
         **_progress(exchange, order),
-        "selfTradePreventionMode": "NONE",
+        **conditional(exchange, order),
+        "selfTradePreventionMode": order.self_trade_prevention,
+    }
+
+
+def amend_answer(exchange: "Exchange", order: Order, original_id: str, execution: int) -> dict[str, Any]:
+    """The answer to `PUT /api/v3/order/amend/keepPriority`."""
+    i = order.instrument
+    return {
+        "transactTime": milliseconds(order.updated),
+        "executionId": execution,
+        "amendedOrder": {
+            **_identity(exchange, order),
+            "origClientOrderId": original_id,
+            "clientOrderId": order.client_order_id,
+            "price": price_text(exchange, i, order.price),
+            "qty": quantity_text(exchange, i, order.lots),
+            "executedQty": quantity_text(exchange, i, order.filled_lots),
+            "preventedQty": quantity_text(exchange, i, order.prevented_lots),
+            "quoteOrderQty": amount(order.quote_units),
+            "cumulativeQuoteQty": amount(order.filled_units),
+            "status": order.status,
+            "timeInForce": order.time_in_force,
+            "type": order.type,
+            "side": SIDES[order.side],
+            "workingTime": milliseconds(order.working_since or order.time),
+            "selfTradePreventionMode": order.self_trade_prevention,
+        },
     }
 
 
@@ -118,7 +166,7 @@ def my_trade(exchange: "Exchange", fill: Fill) -> dict[str, Any]:
         "qty": quantity_text(exchange, i, fill.lots),
         "quoteQty": amount(fill.units),
         "commission": amount(fill.fee),
-        "commissionAsset": fee_asset(exchange, i, fill.side),
+        "commissionAsset": fill.fee_asset,
         "time": milliseconds(fill.time),
         "isBuyer": fill.side == BUY,
         "isMaker": fill.is_maker,
@@ -127,15 +175,15 @@ def my_trade(exchange: "Exchange", fill: Fill) -> dict[str, Any]:
 
 
 def account_answer(exchange: "Exchange", owner: int, updated: int, omit_zero: bool) -> dict[str, Any]:
-    """The answer to `GET /api/v3/account`."""
-    balances = [(asset, *exchange.balance(owner, column)) for column, asset in enumerate(exchange.assets)]
-    rate = f"{exchange.fee_bps / 10_000:.8f}"
+    """The answer to `GET /api/v3/account`: the spot wallet."""
+    balances = [(asset, *exchange.balance(owner, exchange.column(asset))) for asset in exchange.spot_assets]
+    maker, taker = exchange.commission_rates(owner)
     return {
-        "makerCommission": int(exchange.fee_bps),
-        "takerCommission": int(exchange.fee_bps),
+        "makerCommission": maker // 100,
+        "takerCommission": taker // 100,
         "buyerCommission": 0,
         "sellerCommission": 0,
-        "commissionRates": {"maker": rate, "taker": rate, "buyer": ZERO, "seller": ZERO},
+        "commissionRates": {"maker": _rate(maker), "taker": _rate(taker), "buyer": ZERO, "seller": ZERO},
         "canTrade": True,
         "canWithdraw": False,
         "canDeposit": False,
@@ -154,57 +202,33 @@ def account_answer(exchange: "Exchange", owner: int, updated: int, omit_zero: bo
     }
 
 
-def account_position(exchange: "Exchange", owner: int, columns: list[int]) -> dict[str, Any]:
-    """The `outboundAccountPosition` event over the assets that may have changed."""
-    now = milliseconds(exchange.time)
-    rows = [(exchange.assets[column], *exchange.balance(owner, column)) for column in columns]
+def _rate(millionths: int) -> str:
+    return amount(millionths * 100)
+
+
+def commission_answer(exchange: "Exchange", owner: int, i: int) -> dict[str, Any]:
+    """The answer to `GET /api/v3/account/commission`."""
+    maker, taker = exchange.commission_rates(owner)
+    nothing = {"maker": ZERO, "taker": ZERO, "buyer": ZERO, "seller": ZERO}
     return {
-        "e": "outboundAccountPosition",
-        "E": now,
-        "u": now,
-        "B": [{"a": asset, "f": amount(free), "l": amount(locked)} for asset, free, locked in rows],
+        "symbol": exchange.instruments[i].venue_symbol,
+        "standardCommission": nothing | {"maker": _rate(maker), "taker": _rate(taker)},
+        "specialCommission": nothing,
+        "taxCommission": nothing,
+        "discount": exchange.fee_discount(owner),
     }
 
 
-def execution_report(
-    exchange: "Exchange", order: Order, execution: str, fill: Fill | None, client_id: str | None, number: int
-) -> dict[str, Any]:
-    """The `executionReport` event; `client_id` is the cancellation's own id where there is one."""
-    i = order.instrument
-    canceled = execution == "CANCELED"
+def trial_answer(exchange: "Exchange", owner: int, rates: bool) -> dict[str, Any]:
+    """The answer to `POST /api/v3/order/test`."""
+    if not rates:
+        return {}
+    maker, taker = exchange.commission_rates(owner)
+    both = {"maker": _rate(maker), "taker": _rate(taker)}
+    nothing = {"maker": ZERO, "taker": ZERO}
     return {
-        "e": "executionReport",
-        "E": milliseconds(exchange.time),
-        "s": exchange.instruments[i].venue_symbol,
-        "c": client_id or order.client_order_id,
-        "S": SIDES[order.side],
-        "o": order.type,
-        "f": "GTC",
-        "q": quantity_text(exchange, i, order.lots),
-        "p": price_text(exchange, i, order.price),
-        "P": ZERO,
-        "F": ZERO,
-        "g": -1,
-        "C": order.client_order_id if canceled else "",
-        "x": execution,
-        "X": order.status,
-        "r": "NONE",
-        "i": order.id,
-        "l": quantity_text(exchange, i, fill.lots) if fill else ZERO,
-        "z": quantity_text(exchange, i, order.filled_lots),
-        "L": price_text(exchange, i, fill.price) if fill else ZERO,
-        "n": amount(fill.fee) if fill else "0",
-        "N": fee_asset(exchange, i, order.side) if fill else None,
-        "T": milliseconds(order.updated),
-        "t": fill.id if fill else -1,
-        "I": number,
-        "w": order.is_open and order.type == "LIMIT",
-        "m": fill.is_maker if fill else False,
-        "M": fill is not None,
-        "O": milliseconds(order.time),
-        "Z": amount(order.filled_units),
-        "Y": amount(fill.units) if fill else ZERO,
-        "Q": amount(order.quote_units),
-        "W": milliseconds(order.time),
-        "V": "NONE",
+        "standardCommissionForOrder": both,
+        "specialCommissionForOrder": nothing,
+        "taxCommissionForOrder": nothing,
+        "discount": exchange.fee_discount(owner),
     }

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from aiohttp import web
 
-from market import book as books
 from market import reports
 from market.book import BUY, SELL
 from market.candles import CLOSE
@@ -16,7 +15,9 @@ from market.filters import AVERAGE_MINUTES, exchange_info
 from market.orders import Account, Order
 from market.parameters import Parameters
 from market.signing import account_of, check_request
+from market.spot_orders import read_order
 from market.streams import book_ticker
+from market.trades import TRADE_BUYER_IS_MAKER, TRADE_ID, TRADE_LOTS, TRADE_PRICE, TRADE_TIME
 
 if TYPE_CHECKING:
     from market.venue import Venue
@@ -125,17 +126,17 @@ class Rest:
 
     def _trades(self, parameters: Parameters) -> object:
         i, limit = parameters.symbol(), parameters.limit(500, 1000)
-        return [self._trade(i, row) for row in list(self._exchange.recent[i])[-limit:]]
+        return [self._trade(i, row) for row in self._exchange.trade_log.trades[i].page(limit, None, None, None)]
 
     def _trade(self, i: int, row: list[int]) -> dict[str, Any]:
-        price, lots = row[books.TAPE_PRICE], row[books.TAPE_LOTS]
+        price, lots = row[TRADE_PRICE], row[TRADE_LOTS]
         return {
-            "id": row[books.TAPE_ID],
+            "id": row[TRADE_ID],
             "price": reports.price_text(self._exchange, i, price),
             "qty": reports.quantity_text(self._exchange, i, lots),
             "quoteQty": reports.amount(self._exchange.units(i, price, lots)),
-            "time": reports.milliseconds(row[books.TAPE_TIME]),
-            "isBuyerMaker": bool(row[books.TAPE_BUYER_IS_MAKER]),
+            "time": reports.milliseconds(row[TRADE_TIME]),
+            "isBuyerMaker": bool(row[TRADE_BUYER_IS_MAKER]),
             "isBestMatch": True,
         }
 
@@ -167,7 +168,7 @@ class Rest:
 
     def _new_order(self, account: Account, parameters: Parameters) -> object:
         response_type = parameters.response_type("FULL")
-        order = self._exchange.submit(account, parameters.new_order())
+        order = self._exchange.submit(account, read_order(parameters))
         return reports.new_order_answer(self._exchange, order, response_type)
 
     def _found(self, account: Account, parameters: Parameters, code: int, message: str) -> Order:

@@ -13,7 +13,8 @@ from market import engine as engines
 from market.agents import Agents
 from market.candles import Candles
 from market.clock import MarketClock, Speed
-from market.exchange import Exchange, scales_of
+from market.contracts import scales_of, spot
+from market.exchange import Exchange
 from market.lockstep import Lockstep
 from market.scenario import Scenario, simulate_history
 from market.streams import MOST_QUEUED, Hub
@@ -125,13 +126,13 @@ def build_venue(
 ) -> Venue:
     """Simulate the past and stand at its end, paused."""
     history = simulate_history(scenario)
-    instruments = [INSTRUMENTS[name] for name in history.instruments]
-    scales = scales_of(instruments)
-    ticks = np.array([float(1 / instrument.price_tick) for instrument in instruments])
-    lots = np.array([float(1 / instrument.quantity_step) for instrument in instruments])
+    contracts = [spot(INSTRUMENTS[name]) for name in history.instruments]
+    scales = scales_of(contracts)
+    ticks = np.array([float(1 / contract.instrument.price_tick) for contract in contracts])
+    lots = np.array([float(1 / contract.instrument.quantity_step) for contract in contracts])
     candles = Candles.after(history, scales, ticks, lots)
-    crowd = Agents(history, scales) if agents else None
-    exchange = Exchange(instruments, candles, scales, crowd, fee_bps, accounts, scenario.seed, quote_balance)
+    crowds = [Agents(history, scales)] if agents else []
+    exchange = Exchange(contracts, candles, crowds, fee_bps, accounts, scenario.seed, quote_balance)
     warm_up(exchange)
     return Venue(exchange, MarketClock(exchange.time, speed))
 

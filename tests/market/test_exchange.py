@@ -67,7 +67,7 @@ def test_a_market_order_into_an_empty_book_expires() -> None:
 def test_a_partly_filled_market_order_expires_with_the_rest() -> None:
     venue = exchange(agents=False)
     seller = venue.accounts[1]
-    venue._engine.accounts.balances[seller.owner, BTC, FREE] = UNIT
+    venue.engine.accounts.balances[seller.owner, BTC, FREE] = UNIT
     venue.submit(venue.accounts[0], limit(BUY, str(last_price(venue)), "0.1"))
     order = venue.submit(seller, market(SELL, "0.25"))
     assert (order.status, order.filled_lots, order.lots) == ("EXPIRED", 10_000, 25_000)

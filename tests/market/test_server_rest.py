@@ -150,7 +150,8 @@ def without(name: str) -> Parameters:
     [
         (ORDER | {"symbol": "NOPEUSDT", "price": "1"}, -1121, "Invalid symbol."),
         (ORDER | {"price": "1", "side": "HOLD"}, -1117, "Invalid side."),
-        (ORDER | {"price": "1", "type": "STOP_LOSS"}, -1116, "Invalid orderType."),
+        (ORDER | {"price": "1", "type": "PEGGED"}, -1116, "Invalid orderType."),
+        (ORDER | {"price": "1", "type": "STOP_LOSS"}, -1106, "Parameter 'timeInForce' sent when not required."),
         (ORDER | {"price": "1", "timeInForce": "DAY"}, -1115, "Invalid timeInForce."),
         (without("quantity"), -1102, "Mandatory parameter 'quantity' was not sent, was empty/null, or malformed."),
         (without("price"), -1102, "Mandatory parameter 'price' was not sent, was empty/null, or malformed."),
@@ -165,9 +166,10 @@ def without(name: str) -> Parameters:
         (ORDER | {"price": "1", "quantity": "0.000001"}, -1013, "Filter failure: LOT_SIZE"),
         (ORDER | {"price": "1"}, -1013, "Filter failure: PERCENT_PRICE_BY_SIDE"),
         (
-            ORDER | {"price": "1", "stopPrice": "2"}, -1104,
+            ORDER | {"price": "1", "colour": "2"}, -1104,
             "Not all sent parameters were read; read '7' parameter(s) but was sent '8'.",
         ),
+        (ORDER | {"price": "1", "stopPrice": "2"}, -1106, "Parameter 'stopPrice' sent when not required."),
         (
             ORDER | {"price": "1", "newClientOrderId": "a b"}, -1100,
             "Illegal characters found in parameter 'newClientOrderId'; legal range is '^[\\.A-Z\\:/a-z0-9_-]{1,36}$'.",
