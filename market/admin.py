@@ -11,6 +11,7 @@ from aiohttp import web
 from lake.errors import UsageError
 from market.accounts import FREE, VENUE
 from market.clock import parse_speed
+from market.faults import parse_script
 from market.lockstep import ADMIN, parse_advance
 from market.reports import amount
 from market.rest import answer
@@ -34,6 +35,10 @@ class Admin:
             web.post("/speed", self._speed),
             web.post("/advance", self._advance),
             web.post("/disconnect", self._disconnect),
+            web.get("/faults", self._faults),
+            web.post("/faults", self._merge_faults),
+            web.delete("/faults", self._clear_faults),
+            web.post("/faults/script", self._script),
         ]
 
     def _time(self) -> dict[str, object]:
@@ -95,6 +100,30 @@ class Admin:
             client.cut()
         return answer({"disconnected": len(clients)})
 
+    async def _faults(self, request: web.Request) -> web.Response:
+        """The knobs, what has struck so far, and how much of a script is left."""
+        return answer(self._venue.faults.status())
+
+    async def _merge_faults(self, request: web.Request) -> web.Response:
+        """Change knobs; body: a JSON merge patch."""
+        try:
+            self._venue.faults.merge(orjson.loads(await request.read()))
+        except (orjson.JSONDecodeError, UsageError) as error:
+            return answer({"error": str(error)}, 400)
+        return answer(self._venue.faults.status())
+
+    async def _clear_faults(self, request: web.Request) -> web.Response:
+        self._venue.faults.clear()
+        return answer(self._venue.faults.status())
+
+    async def _script(self, request: web.Request) -> web.Response:
+        """Play a timed list of patches and actions from now on."""
+        try:
+            self._venue.faults.play(parse_script(await request.read()))
+        except UsageError as error:
+            return answer({"error": str(error)}, 400)
+        return answer(self._venue.faults.status())
+
     async def _stats(self, request: web.Request) -> web.Response:
         """Counts, and the totals per asset over all owners and fees, which never change."""
         exchange = self._venue.exchange
@@ -104,6 +133,8 @@ class Admin:
                 **self._time(),
                 "minutes": exchange.candles.minutes,
                 "websockets": len(self._venue.hub.clients),
+                "tasks": len(asyncio.all_tasks()),
+                "limits": self._venue.limiter.status(),
                 "orders": sum(len(orders) for account in accounts for orders in account.orders),
                 "open_orders": sum(len(account.open) for account in accounts),
                 "fills": sum(len(fills) for account in accounts for fills in account.fills),

@@ -29,7 +29,7 @@ class HttpFault:
 
     action: Literal["late", "never", "status", "truncate", "garbage", "reset", "close"] = "never"
     """late: `seconds` later; never: no answer at all; status: `status` and `code` instead of the answer; truncate: half
-    of the answer as if it were whole; garbage: 200 and a page that is no JSON; reset, close: RST or FIN amid the answer."""
+    of the answer as if it were whole; garbage: 200 and a page, no JSON; reset, close: RST or FIN amid the answer."""
     stage: Literal["before", "after"] = "after"
     """before: the exchange never sees the request (late: sees it late); after: it acted, only the answer suffers."""
     verb: str = "*"
@@ -103,7 +103,7 @@ class Knobs:
     streams: tuple[StreamFault, ...] = ()
     """Events that are lost, doubled, late, out of order, muted or wrong."""
     client_ids: Literal["open-only", "forever", "none"] = "open-only"
-    """Which client order ids are refused as duplicates: those of open orders (Binance), every one ever used, or none."""
+    """Which client order ids are refused as duplicates: those of open orders (Binance), all ever used, or none."""
     query_lag_seconds: Seconds = 0.0
     """An accepted order shows in queries, and its fills in myTrades, only so much later."""
     stale_snapshot_seconds: Seconds = 0.0
@@ -115,11 +115,11 @@ class Knobs:
     filters: dict[str, dict[Literal["price_tick", "quantity_step", "min_quantity", "min_notional"], str]] = Field(
         default_factory=dict
     )
-    """Filters by symbol that replace those of the start; ticks and steps may only become multiples of what they were."""
+    """Filters by symbol that replace those of the start; ticks and steps can only become multiples of themselves."""
     maintenance: tuple[Maintenance, ...] = ()
     """When symbols, or the venue, are closed."""
     fee_coin: str = ""
-    """Asset in which accounts that hold it pay their fees from now on, at a discount; empty is what was at the start."""
+    """Asset in which accounts that hold it pay fees from now on, at a discount; empty is what was at the start."""
     stream_life_seconds: Seconds = 86_400.0
     """Age at which a WebSocket is closed by the venue; 0 is never."""
     dead_man_seconds: Seconds = 0.0
@@ -200,8 +200,7 @@ def read_knobs(text: bytes) -> Knobs:
 
 
 def to_json(knobs: Knobs) -> dict[str, Any]:
-    values: dict[str, Any] = asdict(knobs)  # type: ignore[call-overload]  # pydantic's dataclasses are dataclasses
-    return values
+    return asdict(knobs)
 
 
 def _patched(target: object, patch: object) -> object:

@@ -188,7 +188,7 @@ class Limiter:
         self._connections = Window(CONNECTION_SECONDS)
         self._bans: dict[str, tuple[int, float]] = {}
         self.most_weight = dict.fromkeys((pool.prefix for pool in POOLS), 0)
-        self.refused = {429: 0, 418: 0}
+        self.refused = {"429": 0, "418": 0}
 
     def weight(self, verb: str, path: str, parameters: Mapping[str, str]) -> int:
         cost = WEIGHTS.get((verb, path), 1)
@@ -230,7 +230,7 @@ class Limiter:
             return
         for letter, seconds, most in pool.orders:
             if self._orders[pool, letter].add(account, 0, self._now()) + amount > most:
-                self.refused[429] += 1
+                self.refused["429"] += 1
                 raise Limited(-1015, f"Too many new orders; current limit is {most} orders per {seconds} SECOND.", 429)
 
     def count_orders(self, account: str, pool: Pool, verb: str, path: str) -> dict[str, int]:
@@ -243,7 +243,7 @@ class Limiter:
     def _check_ban(self, address: str, now: float) -> None:
         times, until = self._bans.get(address, (0, 0.0))
         if now < until and self.enforced:
-            self.refused[418] += 1
+            self.refused["418"] += 1
             raise Limited(-1003, _banned(until), 418, max(1, ceil(until - now)))
         if times and now > until + BANS[-1]:
             del self._bans[address]
@@ -254,7 +254,7 @@ class Limiter:
             until = now + BANS[min(times, len(BANS) - 1)]
             self._bans[address] = (times + 1, until)
             self._check_ban(address, now)
-        self.refused[429] += 1
+        self.refused["429"] += 1
         text = f"Too much request weight used; current limit is {limit}. Please use WebSocket Streams for live updates."
         raise Limited(-1003, text, 429, window.left(now))
 

@@ -1,6 +1,5 @@
 """Binance's spot REST API under /api/v3: parse, ask the exchange, render. Queries answer while the market is paused."""
 
-import time
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +13,7 @@ from market.errors import Refused
 from market.filters import AVERAGE_MINUTES, exchange_info
 from market.orders import Account, Order
 from market.parameters import Parameters
-from market.signing import account_of, check_request
+from market.signing import account_of, check_request, wall_ms
 from market.spot_orders import read_order
 from market.streams import book_ticker
 from market.trades import TRADE_BUYER_IS_MAKER, TRADE_ID, TRADE_LOTS, TRADE_PRICE, TRADE_TIME
@@ -23,10 +22,6 @@ if TYPE_CHECKING:
     from market.venue import Venue
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def wall_ms() -> int:
-    return time.time_ns() // 1_000_000
 
 
 def answer(value: object, status: int = 200) -> web.Response:

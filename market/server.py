@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal, InvalidOperation
+from pathlib import Path
 from typing import NoReturn
 
 import orjson
@@ -22,9 +23,11 @@ from aiohttp import web
 
 from lake.errors import BitacoraError, Misconfigured, UsageError
 from lake.intervals import MILLISECOND, MINUTE, timeframe_us
+from market import gate
 from market.admin import Admin
 from market.clock import parse_speed
-from market.rest import Rest, refusals
+from market.faults import read_knobs
+from market.rest import Rest
 from market.scenario import Scenario
 from market.venue import Venue, build_venue
 from market.websockets import WebSockets
@@ -49,6 +52,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--structure", type=int, choices=(0, 1), default=1, help="0 removes the learnable structure")
     parser.add_argument("--days", type=int, default=180, help="days of one-minute history")
     parser.add_argument("--fee-bps", type=_decimal, default=Decimal(5), help="fee of clients, in the asset received")
+    parser.add_argument("--limits", choices=("binance", "off"), default="binance", help="enforce request weights")
+    parser.add_argument("--faults", metavar="FILE", help="JSON knobs: docs/market-faults.md")
     parser.add_argument("--quote-balance", type=_decimal, default=Decimal(100_000), help="USDT per account")
     return parser.parse_args(arguments)
 
@@ -82,20 +87,14 @@ async def _listen(runner: web.AppRunner, port: int) -> int:
     return int(runner.addresses[0][1])
 
 
-def _application(routes: list[web.RouteDef]) -> web.AppRunner:
-    app = web.Application(middlewares=[refusals])
-    app.add_routes(routes)
-    return web.AppRunner(app, access_log=None, shutdown_timeout=0.5)
-
-
 @contextlib.asynccontextmanager
 async def listening(venue: Venue, port: int = 0, admin_port: int = 0) -> AsyncIterator[tuple[str, str]]:
     """Let the venue's time run and serve it on loopback; gives host:port of the public and of the admin side.
 
     On leaving, every connection and both ports are closed. If the venue's own task fails, the body is cancelled.
     """
-    public = _application(Rest(venue).routes() + WebSockets(venue).routes())
-    admin = _application(Admin(venue).routes())
+    public = gate.runner(Rest(venue).routes() + WebSockets(venue).routes(), venue)
+    admin = gate.runner(Admin(venue).routes())
     try:
         port, admin_port = await _listen(public, port), await _listen(admin, admin_port)
         async with asyncio.TaskGroup() as tasks:
@@ -157,6 +156,9 @@ def main(arguments: list[str] | None = None) -> int:
             options.quote_balance,
         )  # fmt: skip
         venue.lockstep.step = options.step
+        venue.limiter.enforced = options.limits == "binance"
+        if options.faults:
+            venue.faults.set(read_knobs(Path(options.faults).read_bytes()))
         asyncio.run(serve(venue, options.port, options.admin_port))
     except BitacoraError as error:
         print(f"error: {error}", file=sys.stderr)

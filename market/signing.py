@@ -2,13 +2,22 @@
 
 import hashlib
 import hmac
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from urllib.parse import parse_qsl
 
 from market.errors import Refused, illegal, missing
 from market.orders import Account
 
+WALL_MS: ContextVar[Callable[[], int]] = ContextVar("wall_ms", default=lambda: time.time_ns() // 1_000_000)
+"""The wall clock of the venue that serves this request; a venue's clock may be off (`market.faults`)."""
 DEFAULT_WINDOW_MS, MOST_WINDOW_MS, AHEAD_MS = 5_000, 60_000, 1_000
+
+
+def wall_ms() -> int:
+    """Milliseconds of the venue's wall clock."""
+    return WALL_MS.get()()
 
 
 def signature(secret: str, payload: str) -> str:

@@ -6,7 +6,7 @@ delays another. Event times are market time; cadence (depth every 100 ms, klines
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import orjson
@@ -32,6 +32,10 @@ class Client:
     def __init__(self, socket: web.WebSocketResponse, request: web.Request, combined: bool) -> None:
         self.streams: set[str] = set()
         self.combined = combined
+        self.is_api = False
+        """Speaks the WebSocket API, which wraps events."""
+        self.filter: Callable[[Client, str, str], None] | None = None
+        """Passes events on, or spoils them: `market.fault_streams`."""
         self._socket, self._request = socket, request
         self._queue: deque[str] = deque()
         self._wake = asyncio.Event()
@@ -44,6 +48,13 @@ class Client:
             return
         self._queue.append(text)
         self._wake.set()
+
+    def deliver(self, stream: str, text: str) -> None:
+        """Send an event of a stream, through the filter; answers go by `send`."""
+        if self.filter is None:
+            self.send(text)
+        else:
+            self.filter(self, stream, text)
 
     @property
     def waiting(self) -> int:
@@ -121,6 +132,14 @@ class Hub:
             for entry in [e for e in entries if e[0] is client and subscription in (None, e[1])]:
                 entries.discard(entry)
 
+    def terminate_users(self) -> None:
+        """End every user-data subscription with Binance's `eventStreamTerminated`; the sockets stay."""
+        event = {"e": "eventStreamTerminated", "E": milliseconds(self._exchange.time)}
+        for entries in self._users.values():
+            for client, subscription in entries:
+                client.send(orjson.dumps({"subscriptionId": subscription, "event": event}).decode())
+        self._users.clear()
+
     def forget(self, client: Client) -> None:
         self.clients.discard(client)
         self.unsubscribe(client, list(client.streams))
@@ -147,7 +166,7 @@ class Hub:
         for client in tuple(self._listeners.get(stream, ())):
             if client.combined and not wrapped:
                 wrapped = f'{{"stream":"{stream}","data":{text}}}'
-            client.send(wrapped if client.combined else text)
+            client.deliver(stream, wrapped if client.combined else text)
 
     # -- publishing -----------------------------------------------------------------------------------------------
 
@@ -160,7 +179,7 @@ class Hub:
             self._publish_closed(minute)
         for owner, event in outbox.user:
             for client, subscription in tuple(self._users.get(owner, ())):
-                client.send(orjson.dumps({"subscriptionId": subscription, "event": event}).decode())
+                client.deliver("user", orjson.dumps({"subscriptionId": subscription, "event": event}).decode())
         outbox.trades.clear()
         outbox.closed_minutes.clear()
         outbox.user.clear()

@@ -15,6 +15,8 @@ from market.candles import Candles
 from market.clock import MarketClock, Speed
 from market.contracts import scales_of, spot
 from market.exchange import Exchange
+from market.fault_state import Faults
+from market.limits import Limiter
 from market.lockstep import Lockstep
 from market.scenario import Scenario, simulate_history
 from market.streams import MOST_QUEUED, Hub
@@ -36,6 +38,8 @@ class Venue:
         self.exchange, self.clock = exchange, clock
         self.hub = Hub(exchange)
         self.lockstep = Lockstep()
+        self.limiter = Limiter()
+        self.faults = Faults(self)
         self.accounts = {account.api_key: account for account in exchange.accounts}
 
     def catch_up(self) -> None:

@@ -4,12 +4,12 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import WSMsgType, web
+from aiohttp import WSCloseCode, WSMsgType, web
 
 from market.errors import Refused, missing
+from market.limits import MESSAGES_PER_SECOND, METHODS, SPOT, Talk
 from market.orders import Account
-from market.rest import wall_ms
-from market.signing import account_of, check_message
+from market.signing import account_of, check_message, wall_ms
 from market.streams import MOST_STREAMS, PING_SECONDS, Client
 
 if TYPE_CHECKING:
@@ -54,16 +54,20 @@ class WebSockets:
         return await self._converse(request, combined, names, serve)
 
     async def _api(self, request: web.Request) -> web.WebSocketResponse:
-        session = ApiSession(self._venue)
-        return await self._converse(request, False, [], session.serve)
+        session = ApiSession(self._venue, request.remote or "")
+        return await self._converse(request, False, [], session.serve, api=True)
 
     async def _converse(
-        self, request: web.Request, combined: bool, names: list[str], serve: Callable[[Client, Message], Message]
-    ) -> web.WebSocketResponse:
-        """Hold a connection: answer its requests until it closes."""
+        self, request: web.Request, combined: bool, names: list[str], serve: Callable[[Client, Message], Message],
+        api: bool = False,
+    ) -> web.WebSocketResponse:  # fmt: skip
+        """Hold a connection: answer its requests until it closes, or talks too fast."""
         socket = web.WebSocketResponse(heartbeat=PING_SECONDS, compress=False, max_msg_size=1 << 20)
         await socket.prepare(request)
         client = Client(socket, request, combined)
+        client.is_api = api
+        self._venue.faults.filter.attach(client)
+        talk = Talk(MESSAGES_PER_SECOND["spot"])
         self._hub.clients.add(client)
         self._hub.subscribe(client, names)
 
@@ -72,6 +76,9 @@ class WebSockets:
 
         try:
             async for frame in socket:
+                if self._venue.limiter.enforced and not api and not _is_ours(frame.data) and not talk.allows():
+                    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Too many requests")
+                    break
                 if frame.type is WSMsgType.TEXT:
                     client.send(orjson.dumps(_served(client, frame.data, paced)).decode())
         finally:
@@ -112,6 +119,11 @@ class WebSockets:
         return {"result": None, "id": message.get("id")}
 
 
+def _is_ours(data: object) -> bool:
+    """Messages of lockstep are ours and as fast as the market."""
+    return isinstance(data, str) and '"bitacora.' in data
+
+
 def _served(client: Client, text: str, serve: Callable[[Client, Message], Message]) -> Message:
     """Answer one request, or say what is wrong with it."""
     try:
@@ -133,8 +145,8 @@ class ApiSession:
     Unlike the real venue, `session.logon` also takes an HMAC signature, since test accounts have no other key.
     """
 
-    def __init__(self, venue: "Venue") -> None:
-        self._venue = venue
+    def __init__(self, venue: "Venue", address: str) -> None:
+        self._venue, self._address = venue, address
         self._account: Account | None = None
         self._subscriptions = 0
         self._owners: dict[int, int] = {}
@@ -143,6 +155,7 @@ class ApiSession:
         method, parameters = message.get("method"), message.get("params") or {}
         if not isinstance(parameters, dict):
             raise Refused(-1100, "Illegal characters found in a parameter.")
+        self._venue.limiter.charge(self._address, SPOT, METHODS.get(str(method), 2))
         result: object
         match method:
             case "ping":
