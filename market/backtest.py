@@ -71,7 +71,7 @@ def as_json(strategy: Strategy, results: Results, critique: Critique | None) -> 
         "start": format_time(int(run.bars.open_time[0])),
         "end": format_time(int(run.bars.open_time[-1]) + run.bars.timeframe),
         "bars": int(np.isfinite(run.bars.values[:, :, 0]).sum()),
-        "conditions": dataclasses.asdict(run.conditions),
+        "conditions": run.conditions.described(),
         "measured_on": f"{results.periods.length / 3_600_000_000:g} h",
         "measures": results.measures,
         "intervals_90": results.intervals,

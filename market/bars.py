@@ -61,7 +61,13 @@ class Bars:
         return closes.with_columns(pl.all().fill_nan(None).forward_fill()).to_numpy().astype(np.float64)
 
 
-def _read(path: Path) -> pl.DataFrame:
+def file_frame(path: Path, what: str = "bars") -> pl.DataFrame:
+    """A parquet, feather or csv file as it is.
+
+    Raises:
+        UsageError: another ending.
+        BadInput: it does not parse.
+    """
     readers: dict[str, Any] = {".parquet": pl.read_parquet, ".feather": pl.read_ipc, ".csv": pl.read_csv}
     reader = readers.get(path.suffix)
     if reader is None:
@@ -69,15 +75,19 @@ def _read(path: Path) -> pl.DataFrame:
     try:
         frame: pl.DataFrame = reader(path)
     except (OSError, pl.exceptions.PolarsError) as error:
-        raise BadInput(f"{path}: expected a {path.suffix[1:]} file of bars: {str(error).splitlines()[0]}") from None
+        raise BadInput(f"{path}: expected a {path.suffix[1:]} file of {what}: {str(error).splitlines()[0]}") from None
     return frame
 
 
-def _times(frame: pl.DataFrame, path: Path) -> pl.Series:
-    """Open times in µs from a datetime, text, or integer column (s, ms or µs by its size)."""
-    name = next((name for name in ("open_time", "ts") if name in frame.columns), None)
+def times_us(frame: pl.DataFrame, path: Path, names: Sequence[str] = ("open_time", "ts")) -> pl.Series:
+    """Times in µs from a datetime, text, or integer column (s, ms or µs by its size).
+
+    Raises:
+        BadInput: no column of these names, or no times in it.
+    """
+    name = next((name for name in names if name in frame.columns), None)
     if name is None:
-        raise BadInput(f"{path}: expected a column open_time or ts, found {frame.columns}.")
+        raise BadInput(f"{path}: expected a column {' or '.join(names)}, found {frame.columns}.")
     column = frame[name]
     try:
         if column.dtype == pl.String:
@@ -93,7 +103,7 @@ def _times(frame: pl.DataFrame, path: Path) -> pl.Series:
 
 
 def _checked(path: Path, name: str) -> pl.DataFrame:
-    frame = _read(path)
+    frame = file_frame(path)
     missing = [column for column in COLUMNS if column not in frame.columns]
     if missing or frame.is_empty():
         raise BadInput(f"{path}: expected rows of {', '.join(COLUMNS)}, found {frame.height} rows, lacking {missing}.")
@@ -103,7 +113,7 @@ def _checked(path: Path, name: str) -> pl.DataFrame:
     except pl.exceptions.PolarsError as error:
         raise BadInput(f"{path}: not numbers: {str(error).splitlines()[0]}") from None
     label = frame[labels].cast(pl.String) if labels else pl.Series("instrument", [name] * frame.height, pl.String)
-    out = pl.DataFrame([label, _times(frame, path).alias("open_time"), *values], schema=KEYED)
+    out = pl.DataFrame([label, times_us(frame, path).alias("open_time"), *values], schema=KEYED)
     prices, volume = pl.col(*COLUMNS[:4]), pl.col("volume")
     sound = pl.all_horizontal(prices.is_finite(), prices > 0, volume.is_finite(), volume >= 0)
     sound &= pl.col("low") <= pl.min_horizontal("open", "close", "high")

@@ -2,14 +2,30 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, Self
 
 import numpy as np
 
 from lake.errors import UnknownInstrument, UsageError
 from lake.instruments import instrument
+from lake.intervals import SECOND
 from market import execution
 from market.execution import Floats, Ledger, new_ledger
+
+
+class Terms(Protocol):
+    """What measures, critique and reports ask of any conditions, over bars or ticks."""
+
+    @property
+    def capital(self) -> float: ...
+    @property
+    def has_impact(self) -> bool: ...
+    def with_costs(self, factor: float) -> Self: ...
+    def with_capital(self, factor: float) -> Self: ...
+    def later(self) -> tuple[str, Self]: ...
+    def latency_seconds(self, timeframe: int) -> float: ...
+    def described(self) -> dict[str, Any]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +75,27 @@ class Conditions:
         return replace(
             self, fee_bps=self.fee_bps * factor, slippage_bps=self.slippage_bps * factor, impact=self.impact * factor
         )
+
+    def with_capital(self, factor: float) -> "Conditions":
+        """Capital times a factor."""
+        return replace(self, capital=self.capital * factor)
+
+    def later(self) -> tuple[str, "Conditions"]:
+        """What the critique calls it, and the same with slower orders."""
+        return "one bar later", replace(self, delay_bars=self.delay_bars + 1)
+
+    @property
+    def has_impact(self) -> bool:
+        """Whether larger orders pay more."""
+        return self.impact > 0.0
+
+    def latency_seconds(self, timeframe: int) -> float:
+        """From a close to the open at which its orders fill, with bars of so many µs."""
+        return (self.delay_bars - 1) * timeframe / SECOND
+
+    def described(self) -> dict[str, Any]:
+        """Names and plain values."""
+        return asdict(self)
 
     def terms(self, bars_per_day: float) -> Floats:
         """What the compiled code reads."""

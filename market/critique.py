@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -11,13 +11,13 @@ from market import execution as x
 from market import metrics
 from market import round_trips as rt
 from market.bars import Bars
-from market.conditions import Conditions
+from market.conditions import Conditions, Terms
 from market.results import Results, buy_and_hold, periods
 from market.simulation import Run
 from market.strategy import BarArrays, Strategy, WeightStrategy
 
 Verdict: TypeAlias = Literal["ok", "warning", "fault"]
-Rerun: TypeAlias = Callable[[Conditions], Run]
+Rerun: TypeAlias = Callable[[Any], Run]
 
 FEW_TRADES = 30
 """Below so many round trips a mean says little."""
@@ -56,7 +56,7 @@ class Critique:
 
     findings: tuple[Finding, ...]
     variants: tuple[Variant, ...]
-    """Costs ×0, ×0.5, ×1, ×2 and one bar later."""
+    """Costs ×0, ×0.5, ×1, ×2, and one bar (or, on ticks, 50 ms) later."""
     capacity: tuple[Variant, ...]
     """By capital."""
 
@@ -78,13 +78,13 @@ def criticise(strategy: Strategy, results: Results, rerun: Rerun) -> Critique:
     factors = {"costs ×0": 0.0, "costs ×0.5": 0.5, "costs ×2": 2.0}
     variants = [_variant(name, rerun(base.with_costs(factor))) for name, factor in factors.items()]
     variants.insert(2, _variant("as run", results.run))
-    variants.append(_variant("one bar later", rerun(replace(base, delay_bars=base.delay_bars + 1))))
-    capacity = tuple(
-        _variant(f"capital ×{step:g}", rerun(replace(base, capital=base.capital * step))) for step in CAPACITY_STEPS
-    )
+    delay, slower = base.later()
+    variants.append(_variant(delay, rerun(slower)))
+    capacity = tuple(_variant(f"capital ×{step:g}", rerun(base.with_capital(step))) for step in CAPACITY_STEPS)
+    by_bars = isinstance(base, Conditions)
     findings = [
         *_ruin(results),
-        *(look_ahead(strategy, results.run.bars) if isinstance(strategy, WeightStrategy) else ()),
+        *(look_ahead(strategy, results.run.bars) if isinstance(strategy, WeightStrategy) and by_bars else ()),
         _few_trades(results),
         _lucky_trade(results),
         _parameters(strategy, results),
@@ -93,7 +93,7 @@ def criticise(strategy: Strategy, results: Results, rerun: Rerun) -> Critique:
         _halves(results),
         _benchmark(results),
         _costs(variants),
-        _delay(variants),
+        _delay(variants, delay),
         _capacity(capacity, base),
     ]
     order: dict[Verdict, int] = {"fault": 0, "warning": 1, "ok": 2}
@@ -213,17 +213,17 @@ def _costs(variants: list[Variant]) -> Finding:
     return _finding("cost sensitivity", double <= 0, found, why)
 
 
-def _delay(variants: list[Variant]) -> Finding:
+def _delay(variants: list[Variant], delay: str) -> Finding:
     by_name = {variant.name: variant for variant in variants}
-    run, later = by_name["as run"].sharpe, by_name["one bar later"].sharpe
-    found = f"Sharpe {run:.2f} as run, {later:.2f} one bar later"
-    why = "An edge that one bar of delay halves is one of speed, or comes from the fill."
+    run, later = by_name["as run"].sharpe, by_name[delay].sharpe
+    found = f"Sharpe {run:.2f} as run, {later:.2f} {delay}"
+    why = "An edge that a little delay halves is one of speed, or comes from the fill."
     return _finding("delay sensitivity", later < 0.5 * run or later <= 0, found, why)
 
 
-def _capacity(capacity: tuple[Variant, ...], base: Conditions) -> Finding:
+def _capacity(capacity: tuple[Variant, ...], base: Terms) -> Finding:
     why = "Impact eats the edge of a larger account; capacity is the capital that keeps half the annual return."
-    if base.impact == 0.0:
+    if not base.has_impact:
         return Finding("capacity", "warning", "not measured: impact is switched off", why)
     if capacity[0].annual_return <= 0:
         return Finding("capacity", "warning", "none: no return at the capital given", why)

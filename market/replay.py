@@ -146,7 +146,7 @@ def _append(updates: list[tuple[int, int, int]], bids: list[list[str]], asks: li
 
 
 @njit(cache=True, nogil=True)
-def _follows(event: Any, last: int, first: bool) -> bool:
+def follows(event: Any, last: int, first: bool) -> bool:
     """Whether a diff may be applied to a book as of `last`; the first one after a snapshot only has to span it."""
     if first:
         return bool(event[FIRST_ID] <= last + 1)
@@ -174,7 +174,7 @@ def _rebuild(events: Any, updates: Any, levels: Any, out: Any) -> Any:
             if events[j, FINAL_ID] <= last:
                 dropped += 1
                 continue
-            if not _follows(events[j], last, first):
+            if not follows(events[j], last, first):
                 gaps += 1
                 last, waiting = -1, j
                 continue

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.intervals import DAY, HOUR, SECOND
+from lake.intervals import DAY, HOUR
 from market import execution as x
 from market import metrics
 from market import round_trips as rt
@@ -195,8 +195,9 @@ def _whole(run: Run, trips: Floats, closed: Floats) -> dict[str, float]:
         "worst_trade": float(closed[:, rt.PNL].min()) if len(closed) else 0.0,
         "mean_holding_hours": float(held.mean()) * run.bars.timeframe / HOUR if len(closed) else 0.0,
         "time_in_market": float((run.exposure > 0).mean()),
-        "latency_seconds": (run.conditions.delay_bars - 1) * run.bars.timeframe / SECOND,
+        "latency_seconds": run.conditions.latency_seconds(run.bars.timeframe),
         "days": run.bars.days,
+        **run.more,
     }
 
 

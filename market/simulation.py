@@ -7,8 +7,8 @@ rests at the venue from then on; a limit so attached only where the order filled
 """
 
 import math
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from lake.errors import UsageError
 from market import execution as x
 from market.bars import Bars
-from market.conditions import Conditions
+from market.conditions import Conditions, Terms
 from market.execution import Floats, Ledger
 from market.strategy import Account, Bar, Cancel, Command, Fill, Order, Side, Strategy, Target, WeightStrategy
 
@@ -30,7 +30,7 @@ class Run:
     """What happened."""
 
     bars: Bars
-    conditions: Conditions
+    conditions: Terms
     equity: Floats
     """[n], at each close."""
     exposure: Floats
@@ -41,6 +41,8 @@ class Run:
     """Bar at whose close nothing was left; the run ends there."""
     compiled: bool
     """Whether the fast path ran."""
+    more: Mapping[str, float] = field(default_factory=dict)
+    """Measures that only this kind of run has, by their names in reports."""
 
 
 def backtest(strategy: Strategy, bars: Bars, conditions: Conditions, compiled: bool = True) -> Run:

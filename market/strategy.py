@@ -149,6 +149,8 @@ class Account:
     prices: dict[str, float] = field(default_factory=dict)
     """Last close of each instrument."""
     open_orders: dict[str, Order] = field(default_factory=dict)
+    left: dict[str, float] = field(default_factory=dict)
+    """What is left of open orders that filled in part, by their id."""
     grid: dict[str, tuple[float, float]] = field(default_factory=dict)
     """Price tick and quantity step of each instrument, where the runner knows them."""
 
