@@ -11,7 +11,8 @@ Kinds and their fields (prices, quantities, fees as decimal text; times in UTC m
     model     model_name, model_version, manifest_sha256, action (load | refuse), why
     decision  the columns of the table decisions_v1
     intent    client_order_id, decision_id, instrument, side, order_type, price, quantity,
-              timestamp (wall milliseconds, signed into the order: the venue refuses it after this plus recvWindow)
+              timestamp (wall milliseconds, signed into the order: the venue refuses it after this plus recvWindow);
+              where they apply: stop_price, time_in_force, post_only
     order     client_order_id, order_id, status, filled_quantity
     fill      the columns of the table fills_v1
     cancel    client_order_id, status (sent | done | gone)

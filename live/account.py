@@ -46,6 +46,7 @@ class Account:
             price=None if request.price is None else str(request.price),
             quantity=str(request.quantity),
             timestamp=timestamp,
+            **request.conditions(),
         )
         self._apply(token.record)
         return token

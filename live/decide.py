@@ -18,6 +18,7 @@ STALE_BARS = 2
 
 class Reason(StrEnum):
     MODEL = "model"
+    STRATEGY = "strategy"
     NO_MODEL = "no_model"
     WARMING = "warming"
     GAP = "gap"

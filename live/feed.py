@@ -5,12 +5,13 @@ which says where history must reach. Bars still open are only looked at.
 """
 
 import asyncio
+import contextlib
 import logging
 import random
 import time
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Any, Protocol
 
 import aiohttp
 import orjson
@@ -21,6 +22,7 @@ from lake.intervals import MILLISECOND
 from lake.wire.binance import KLINE_PAGE, Kline, kline_from_frame
 from live.bars import REST_STREAM, ClosedBar, closed_bar
 from live.clock import MarketClock
+from live.lockstep import ADVANCE, HOLD, Standing, standing_of
 
 log = logging.getLogger("live.feed")
 _FIRST_DELAY, _MAX_DELAY = 0.2, 10.0
@@ -53,11 +55,15 @@ class Feed:
     """Reads events into `frames` until cancelled; `prices` and `last_event` serve metrics."""
 
     def __init__(
-        self, session: aiohttp.ClientSession, ws_url: str, traded: dict[str, Instrument], clock: MarketClock
-    ) -> None:
+        self, session: aiohttp.ClientSession, ws_url: str, traded: dict[str, Instrument], clock: MarketClock,
+        lockstep: bool = False,
+    ) -> None:  # fmt: skip
         self._session, self._url, self._clock = session, ws_url.rstrip("/") + "/ws", clock
         self._by_symbol = {i.venue_symbol: i.id for i in traded.values()}
-        self.frames: asyncio.Queue[Frame] = asyncio.Queue()
+        self.frames: asyncio.Queue[Any] = asyncio.Queue()
+        """Frames; in lockstep also where the market stands."""
+        self._lockstep = lockstep
+        self._socket: aiohttp.ClientWebSocketResponse | None = None
         self.prices: dict[str, Decimal] = {}
         self.last_event: dict[str, float] = {}
         self.connects = 0
@@ -71,6 +77,9 @@ class Feed:
                     self._url, heartbeat=20, max_msg_size=1 << 20, timeout=CLOSE_TIMEOUT
                 ) as socket:
                     await socket.send_str(orjson.dumps(self._subscription()).decode())
+                    self._socket = socket
+                    if self._lockstep:
+                        await socket.send_str(HOLD)
                     self.connects += 1
                     connected = time.monotonic()
                     await self._read(socket)
@@ -84,6 +93,12 @@ class Feed:
             await asyncio.sleep(delay * (1 + random.random()))
             delay = min(delay * 2, _MAX_DELAY)
 
+    async def advance(self) -> None:
+        """In lockstep: let the market go on. Without a connection it stands anyway, and is asked to again."""
+        if self._socket is not None and not self._socket.closed:
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                await self._socket.send_str(ADVANCE)
+
     def _subscription(self) -> dict[str, object]:
         return {"method": "SUBSCRIBE", "params": [f"{s.lower()}@kline_5m" for s in self._by_symbol], "id": 1}
 
@@ -94,16 +109,21 @@ class Feed:
             if message.type is not aiohttp.WSMsgType.TEXT:
                 return
             frame = self._parse(message.data)
+            if isinstance(frame, Standing):
+                self.frames.put_nowait(frame)
+                continue
             if frame is None:
                 continue
             if frame.kline.closed or frame.instrument not in seen:
                 seen.add(frame.instrument)
                 self.frames.put_nowait(frame)
 
-    def _parse(self, text: str) -> Frame | None:
+    def _parse(self, text: str) -> Frame | Standing | None:
         """The frame of one message; None for answers and for what is no event of ours."""
         try:
             event = orjson.loads(text)
+            if self._lockstep and (standing := standing_of(event)):
+                return standing
             if not isinstance(event, dict) or event.get("e") != "kline":
                 return None
             kline, instrument_id = kline_from_frame(event), self._by_symbol[event["s"]]

@@ -1,6 +1,7 @@
 """`python -m live.node`: the trading process. Order path first (journal, recovery, READY), signal path after it.
 
     python -m live.node                     trade until SIGTERM or SIGINT
+    python -m live.node --strategy FILE.py [--set NAME=VALUE]     by a strategy file instead of a model
     python -m live.node --max-seconds N     the same, stopping by itself
     python -m live.node --check             verify installation, settings, journal and bundle; send nothing
 
@@ -16,13 +17,13 @@ import signal
 import sys
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import aiohttp
 import orjson
 
 from lake.command import Parser
-from lake.errors import BitacoraError
+from lake.errors import BitacoraError, UsageError
 from lake.instruments import Instrument, instruments
 from lake.settings import HomeSettings, read_settings, refuse_unknown
 from live.account import Account
@@ -30,6 +31,7 @@ from live.check import check
 from live.clock import MarketClock, process_age_seconds
 from live.errors import VenueUnavailable
 from live.journal import Journal
+from live.lockstep import Reached, standing_of
 from live.metrics import Metrics, serve
 from live.reconcile import Reconciler
 from live.redaction import set_up_logging
@@ -40,6 +42,8 @@ from live.user_stream import UserStream
 from live.venue import Credentials, Venue
 
 log = logging.getLogger("live.node")
+StrategyFile: TypeAlias = tuple[str, dict[str, str]]
+"""FILE.py or FILE.py:NAME, and its parameters as texts."""
 SYNC_SECONDS = 1.0
 FIRST_READY_SECONDS = 60.0
 
@@ -47,8 +51,12 @@ FIRST_READY_SECONDS = 60.0
 class Node:
     """Composition of one account's process."""
 
-    def __init__(self, settings: LiveSettings, home: Path, journal: Journal, session: aiohttp.ClientSession) -> None:
-        self.settings, self.home, self.session = settings, home, session
+    def __init__(
+        self, settings: LiveSettings, home: Path, journal: Journal, session: aiohttp.ClientSession,
+        strategy: StrategyFile | None = None,
+    ) -> None:  # fmt: skip
+        self.settings, self.home, self.session, self.strategy = settings, home, session, strategy
+        self.reached = Reached()
         self.traded: dict[str, Instrument] = {each.id: each for each in instruments(settings.instruments)}
         self.clock = MarketClock()
         self.account = Account(journal, self.clock)
@@ -72,7 +80,7 @@ class Node:
         try:
             stream = UserStream(
                 self.session, self.settings.user_stream_url, self.credentials, self.venue.timestamp,
-                self.reconciler.on_event, self._catch_up, self._note_user_stream,
+                self._on_user_event, self._catch_up, self._note_user_stream,
             )  # fmt: skip
             self._start(self._order_tasks, stream.run(), self.reconciler.watch(), self._keep_synced())
             if await self._first_ready():
@@ -85,12 +93,22 @@ class Node:
             await runner.cleanup()
 
     async def _signal_path(self) -> None:
-        """Load kernels and ONNX beside the running order path, then follow the market."""
+        """Load kernels and ONNX, or the strategy, beside the running order path; then follow the market."""
+        if self.strategy is not None:
+            wire_strategy = await asyncio.to_thread(_import_strategy_path)
+            feed, strategy_path = wire_strategy(self, *self.strategy)
+            self._start(self._signal_tasks, feed.run(), strategy_path.run(feed.frames))
+            return
         wire = await asyncio.to_thread(_import_signal_path)
         feed, keeper, path = wire(self)
         await keeper.restore()
         polling = keeper.run(self.settings.registry_poll_seconds)
         self._start(self._signal_tasks, feed.run(), polling, path.run(feed.frames))
+
+    def _on_user_event(self, event: dict[str, Any]) -> None:
+        self.reconciler.on_event(event)
+        if standing := standing_of(event):
+            self.reached.note(standing)
 
     async def _catch_up(self) -> None:
         await self.reconciler.sweep()
@@ -166,19 +184,27 @@ def _import_signal_path() -> Any:
     return wire
 
 
+def _import_strategy_path() -> Any:
+    from live.strategy_path import wire
+
+    return wire
+
+
 async def _cancel(tasks: Sequence["asyncio.Task[Any]"]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def trade(settings: LiveSettings, home: Path, max_seconds: float | None) -> int:
+async def trade(
+    settings: LiveSettings, home: Path, max_seconds: float | None, strategy: StrategyFile | None = None
+) -> int:
     """Open the journal, run a node on it, close it."""
     journal = Journal.open(home / "live" / "journal")
     try:
         connector = aiohttp.TCPConnector(keepalive_timeout=15, limit=32)
         async with aiohttp.ClientSession(connector=connector) as session:
-            node = Node(settings, home, journal, session)
+            node = Node(settings, home, journal, session, strategy)
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, node.stopping.set)
@@ -191,10 +217,30 @@ async def trade(settings: LiveSettings, home: Path, max_seconds: float | None) -
         journal.close()
 
 
+def strategy_file(source: str | None, pairs: Sequence[str]) -> StrategyFile | None:
+    """What --strategy and --set name; the file is loaded beside the order path.
+
+    Raises:
+        UsageError: no such file, or a setting without a value or a strategy.
+    """
+    if source is None:
+        if pairs:
+            raise UsageError("--set: expected with --strategy FILE.py only.")
+        return None
+    if not Path(source.partition(":")[0]).is_file():
+        raise UsageError(f"--strategy {source}: no such file.")
+    for pair in pairs:
+        if "=" not in pair:
+            raise UsageError(f"--set {pair}: expected NAME=VALUE.")
+    return source, dict(pair.split("=", 1) for pair in pairs)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = Parser(prog="python -m live.node", description="The trading process.")
     parser.add_argument("--check", action="store_true", help="verify installation, settings, journal and bundle")
     parser.add_argument("--max-seconds", type=float, help="stop by itself after so many seconds")
+    parser.add_argument("--strategy", metavar="FILE.py", help="trade by this strategy file instead of a model")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the strategy")
     options = parser.parse_args(arguments)
     try:
         refuse_unknown(LiveSettings)
@@ -204,7 +250,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         settings = read_settings(LiveSettings)
         settings.refuse_real_venue(home)
         set_up_logging(settings)
-        return asyncio.run(trade(settings, home, options.max_seconds))
+        strategy = strategy_file(options.strategy, options.set)
+        if settings.lockstep and strategy is None:
+            raise UsageError("LIVE_LOCKSTEP: expected with --strategy FILE.py; a model follows the market's clock.")
+        return asyncio.run(trade(settings, home, options.max_seconds, strategy))
     except BitacoraError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code

@@ -29,6 +29,16 @@ class Side(StrEnum):
 class OrderType(StrEnum):
     MARKET = "market"
     LIMIT = "limit"
+    STOP = "stop"
+    STOP_LIMIT = "stop_limit"
+
+    @property
+    def has_limit(self) -> bool:
+        return self in (OrderType.LIMIT, OrderType.STOP_LIMIT)
+
+    @property
+    def has_stop(self) -> bool:
+        return self in (OrderType.STOP, OrderType.STOP_LIMIT)
 
 
 class Status(StrEnum):
@@ -55,6 +65,16 @@ class OrderRequest:
     quantity: Decimal
     price: Decimal | None
     decision_id: str
+    stop_price: Decimal | None = None
+    time_in_force: str = "GTC"
+    """GTC, IOC or FOK; of an order with a limit."""
+    post_only: bool = False
+
+    def conditions(self) -> dict[str, object]:
+        """What the journal holds beside type, price and quantity: nothing for plain orders."""
+        found: dict[str, object] = {} if self.stop_price is None else {"stop_price": str(self.stop_price)}
+        found |= {} if self.time_in_force == "GTC" else {"time_in_force": self.time_in_force}
+        return found | ({"post_only": True} if self.post_only else {})
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +200,9 @@ class Ledger:
             quantity=Decimal(record["quantity"]),
             price=None if record["price"] is None else Decimal(record["price"]),
             decision_id=record["decision_id"],
+            stop_price=Decimal(record["stop_price"]) if "stop_price" in record else None,
+            time_in_force=record.get("time_in_force", "GTC"),
+            post_only=record.get("post_only", False),
         )
         order = Order(record["client_order_id"], request, record["event_time"], record["timestamp"])
         self.orders[order.client_order_id] = self._unsettled[order.client_order_id] = order

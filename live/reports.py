@@ -14,7 +14,10 @@ from lake.intervals import MILLISECOND
 from live.orders import Fill, Order, OrderReport, OrderType, Side, Status
 
 SIDE = {Side.BUY: "BUY", Side.SELL: "SELL"}
-ORDER_TYPE = {OrderType.MARKET: "MARKET", OrderType.LIMIT: "LIMIT"}
+ORDER_TYPE = {
+    OrderType.MARKET: "MARKET", OrderType.LIMIT: "LIMIT", OrderType.STOP: "STOP_LOSS",
+    OrderType.STOP_LIMIT: "STOP_LOSS_LIMIT",
+}  # fmt: skip
 STATUS = {
     "NEW": Status.OPEN,
     "PENDING_NEW": Status.OPEN,

@@ -73,7 +73,7 @@ class Gateway:
     def check(self, request: OrderRequest, reference_price: Decimal) -> Refusal | None:
         """Judge an order against the limits, everything in flight included; None lets it pass.
 
-        `reference_price` prices a market order; a limit order counts at the higher of the two.
+        `reference_price` prices a market order; one with prices of its own counts at the highest of them.
         """
         blocked = self._blocked()
         if blocked:
@@ -81,7 +81,7 @@ class Gateway:
         traded = self.instruments.get(request.instrument)
         if traded is None:
             return Refusal("restricted", f"{request.instrument} is not among the instruments traded here")
-        price = reference_price if request.price is None else max(request.price, reference_price)
+        price = max([reference_price, *(p for p in (request.price, request.stop_price) if p is not None)])
         return _check_shape(request, traded, price) or self._check_limits(request, traded, price)
 
     async def submit(self, request: OrderRequest, reference_price: Decimal) -> Order | Refusal:
@@ -189,10 +189,15 @@ def _check_shape(request: OrderRequest, traded: Instrument, price: Decimal) -> R
         return Refusal("quantity", f"quantity {request.quantity} is below {traded.min_quantity}")
     if request.quantity % traded.quantity_step:
         return Refusal("quantity", f"quantity {request.quantity} is off the step {traded.quantity_step}")
-    if (request.order_type is OrderType.LIMIT) != (request.price is not None):
+    if request.order_type.has_limit != (request.price is not None):
         return Refusal("price", f"a {request.order_type} order with price {request.price}")
-    if request.price is not None and request.price % traded.price_tick:
-        return Refusal("price", f"price {request.price} is off the tick {traded.price_tick}")
+    if request.order_type.has_stop != (request.stop_price is not None):
+        return Refusal("price", f"a {request.order_type} order with stop price {request.stop_price}")
+    if request.post_only and request.order_type is not OrderType.LIMIT:
+        return Refusal("price", f"a {request.order_type} order cannot be post-only")
+    for own in (request.price, request.stop_price):
+        if own is not None and (own <= 0 or own % traded.price_tick):
+            return Refusal("price", f"price {own} is not above 0 on the tick {traded.price_tick}")
     if request.quantity * price < traded.min_notional:
         return Refusal("min_notional", f"notional {request.quantity * price:f} is below {traded.min_notional}")
     return None

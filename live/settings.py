@@ -50,6 +50,8 @@ class LiveSettings(BaseSettings):
     """Port of /metrics and /health on loopback; 0 picks a free one, told in the ready line."""
     recv_window_ms: Annotated[int, Field(ge=1000, le=60_000)] = 5_000
     """How long after its timestamp the venue may still accept an order."""
+    lockstep: bool = False
+    """Acknowledge every stop of an exchange that runs with --speed lockstep; only with a strategy."""
     log_level: str = "INFO"
     allow_real_venue: bool = False
     """First of two switches for an address that is not loopback."""

@@ -79,7 +79,12 @@ class Venue:
             "newOrderRespType": "FULL",
         }
         if request.price is not None:
-            parameters |= {"price": f"{request.price:f}", "timeInForce": "GTC"}
+            parameters |= {"price": f"{request.price:f}", "timeInForce": request.time_in_force}
+        if request.stop_price is not None:
+            parameters["stopPrice"] = f"{request.stop_price:f}"
+        if request.post_only:
+            parameters["type"] = "LIMIT_MAKER"
+            del parameters["timeInForce"]  # the type says it all
         status, body = await self._send("POST", "/api/v3/order", self._signed(parameters, order.timestamp), True)
         reply = classify_submit(status, body, order.client_order_id)
         if reply.code == TIMESTAMP_REFUSED:

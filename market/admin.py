@@ -76,7 +76,8 @@ class Admin:
         """Let the market run in lockstep, and answer when it has.
 
         Body {"to": market µs} or {"bars": n, "timeframe": "5m"}; "clients": n waits for so many participants first;
-        "wait": wall seconds to wait for the end, 30 by default, 0 answers at once. `reached` says whether it came.
+        "wait": wall seconds to wait for the end, 30 by default, 0 answers at once. `reached`: the market stands there;
+        `acknowledged`: every client is done with what it had to do there.
         """
         venue = self._venue
         try:
@@ -89,9 +90,10 @@ class Admin:
         venue.let_go(ADMIN, order.to)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(order.wait):
-                while venue.exchange.time < order.to:
-                    await venue.lockstep.moved.wait()
-        return answer({**self._time(), "reached": venue.exchange.time >= order.to})
+                while venue.exchange.time < order.to or not venue.lockstep.acknowledged(order.to):
+                    await venue.lockstep.news.wait()
+        reached, done = venue.exchange.time >= order.to, venue.lockstep.acknowledged(order.to)
+        return answer({**self._time(), "reached": reached, "acknowledged": reached and done})
 
     async def _disconnect(self, request: web.Request) -> web.Response:
         """Cut every WebSocket without a goodbye."""

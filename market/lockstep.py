@@ -29,14 +29,15 @@ class Lockstep:
         self.step = step
         self.clients_wanted = 0
         """The market stands while fewer connections than this take part."""
-        self._allowed: dict[Hashable, int] = {}
+        self.allowed: dict[Hashable, int] = {}
+        """How far each participant lets the market run."""
         self._changed = asyncio.Event()
-        self.moved = asyncio.Event()
-        """Set once, at the next stop; then there is a new one."""
+        self.news = asyncio.Event()
+        """Set once, at the next stop or acknowledgement; then there is a new one."""
 
     @property
     def participants(self) -> frozenset[Hashable]:
-        return frozenset(self._allowed)
+        return frozenset(self.allowed)
 
     def next_stop(self, time: int) -> int:
         """The first stop after `time`."""
@@ -44,25 +45,33 @@ class Lockstep:
 
     def allow(self, who: Hashable, until: int) -> None:
         """Let the market run until then, as far as `who` is concerned; never takes back what was allowed."""
-        self._allowed[who] = max(until, self._allowed.get(who, 0))
-        self._changed.set()
+        self.allowed[who] = max(until, self.allowed.get(who, 0))
+        self._tell()
 
     def leave(self, who: Hashable) -> None:
         """Take part no longer."""
-        if self._allowed.pop(who, None) is not None:
-            self._changed.set()
+        if self.allowed.pop(who, None) is not None:
+            self._tell()
 
     def note_stop(self) -> None:
         """The market has come to a stop: wake who waits for it."""
-        self.moved.set()
-        self.moved = asyncio.Event()
+        self._tell()
+
+    def _tell(self) -> None:
+        self._changed.set()
+        self.news.set()
+        self.news = asyncio.Event()
+
+    def acknowledged(self, time: int) -> bool:
+        """Whether every client that takes part has let the market go on beyond `time`: it is done with all before."""
+        return all(until > time for who, until in self.allowed.items() if who != ADMIN)
 
     def target(self, time: int) -> int:
         """How far the market may go in one move from `time`: to the next stop at most, nowhere while someone holds."""
-        clients = len(self._allowed) - (ADMIN in self._allowed)
-        if not self._allowed or clients < self.clients_wanted:
+        clients = len(self.allowed) - (ADMIN in self.allowed)
+        if not self.allowed or clients < self.clients_wanted:
             return time
-        return max(time, min(self.next_stop(time), *self._allowed.values()))
+        return max(time, min(self.next_stop(time), *self.allowed.values()))
 
     async def permission(self, time: int) -> int:
         """Wait until the market may leave `time`; returns how far."""

@@ -13,7 +13,7 @@ the strategy sees it as float64. The rules:
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, replace
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
@@ -83,7 +83,7 @@ class Runner:
         grid = {each.id: (float(each.price_tick), float(each.quantity_step)) for each in instruments}
         names = tuple(self.instruments)
         self.account = Account(names, cash=float(capital), positions=dict.fromkeys(names, 0.0), grid=grid)
-        self.cash = capital
+        self.capital = self.cash = capital
         self.held: dict[str, Decimal] = dict.fromkeys(names, ZERO)
         self.fees: dict[str, Decimal] = defaultdict(Decimal)
         self._working: dict[str, _Working] = {}
@@ -261,9 +261,56 @@ class Runner:
             return ZERO
         return max((self.cash - sum((w.left * w.price for w in out), ZERO)) / price, ZERO)
 
+    def planned_weight(self, name: str) -> float:
+        """Share of the equity in an instrument once all targets under way are filled; 0 before its first price."""
+        price = self.account.prices.get(name, 0.0)
+        return float(self._planned(name)) * price / self.account.equity if price else 0.0
+
     # -- what it comes to -----------------------------------------------------------------------------------------
 
     def equity(self) -> Decimal:
         """Cash and positions at the last closes, exactly."""
         marks = {name: Decimal(str(price)) for name, price in self.account.prices.items()}
         return self.cash + sum((held * marks[name] for name, held in self.held.items() if held), ZERO)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of one action: trades in their order, and the ids of orders that are over."""
+
+    executions: Sequence[Execution] = ()
+    ended: Sequence[str] = ()
+
+
+NOTHING = Outcome()
+
+
+def events(runner: Runner, since: Outcome, bars: Iterable[Bar]) -> Generator[Action, Outcome, None]:
+    """Hand the runner what has happened and give out, one by one, what to do about it.
+
+    Whoever drives it sends the outcome of each action back. First come the executions since the last time, by time,
+    instrument and trade id, then the orders that ended, then the bars: the same order of events everywhere.
+    """
+    for execution in in_order(since.executions, runner):
+        runner.on_execution(execution)
+        yield from _carry_out(runner)
+    for order_id in since.ended:
+        runner.on_end(order_id)
+    for bar in bars:
+        runner.on_bar(bar)
+        yield from _carry_out(runner)
+
+
+def _carry_out(runner: Runner) -> Generator[Action, Outcome, None]:
+    while (action := runner.next_action()) is not None:
+        outcome = yield action
+        for execution in in_order(outcome.executions, runner):
+            runner.on_execution(execution)
+        for order_id in outcome.ended:
+            runner.on_end(order_id)
+
+
+def in_order(executions: Iterable[Execution], runner: Runner) -> list[Execution]:
+    """By time, then in the order of the instruments, then by trade id."""
+    names = list(runner.instruments)
+    return sorted(executions, key=lambda e: (e.time, names.index(e.instrument), e.trade_id))
