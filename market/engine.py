@@ -29,6 +29,7 @@ from market.accounts import (
     settle,
     spendable,
     unlock,
+    within_leverage,
 )
 from market.book import (
     BUY,
@@ -72,7 +73,7 @@ from market.book import (
     trade,
     with_rows,
 )
-from market.contracts import Contract, spot
+from market.contracts import CON_KIND, SPOT, Contract, spot
 
 # Compiled code freezes these numbers: after a change delete market/__pycache__.
 (
@@ -309,8 +310,10 @@ def _refusal(
     if reduces and closable(engine.accounts, i, owner, side) == 0:
         return REFUSED_REDUCE_ONLY
     cost = price * lots if tif != IOC and tif != FOK else 0
-    if cost == 0 and side == BUY:
+    if cost == 0 and (side == BUY or engine.accounts.contracts[i, CON_KIND] != SPOT):
         cost = books.sweep(engine.book, i, side, price, lots, NO_PRICE)[1]
+    if not within_leverage(engine.accounts, i, owner, side, cost, reduces):
+        return REFUSED_LEVERAGE
     return 0 if affords(engine.accounts, i, owner, side, lots, cost, reduces) else REFUSED_BALANCE
 
 
@@ -373,7 +376,7 @@ def submit(engine: Any, request: Any, time: int) -> tuple[int, int, int]:
 def cancel(engine: Any, i: int, slot: int, order_id: int, time: int) -> int:
     """Take an order out and free its funds; returns its remaining lots, 0 if it is there no more."""
     order = engine.book.orders[i, slot]
-    if order[ORDER_ID] != order_id:
+    if order_id < 1 or order[ORDER_ID] != order_id:
         return 0
     left = lots_of(engine.book, i, slot)
     unlock(
@@ -444,3 +447,15 @@ def warm(instruments: Sequence[Instrument]) -> Engine:
     sweep(trial, 0, BUY, 0, 1, 0)
     execute(trial, np.zeros((1, DO_FIELDS), np.int64), 0, 0)
     return trial
+
+
+@njit(cache=True, nogil=True)
+def force(engine: Any, i: int, owner: int, side: int, price: int, lots: int, time: int) -> tuple[int, int]:
+    """Match an immediate order that the venue itself wants (`market.clearing`), unchecked; returns its id and fills."""
+    book = engine.book
+    order_id, traded = book.meta[i, NEXT_ORDER_ID], book.meta[i, books.NEXT_TRADE_ID]
+    book.meta[i, NEXT_ORDER_ID] += 1
+    left, _ = _take(engine, i, owner, order_id, side, price, lots, STP_NONE, True, time)
+    if book.meta[i, books.NEXT_TRADE_ID] != traded:
+        engine.state[i, STATE_LAST] = book.tape[book.tape_rows[0] - 1, TAPE_PRICE]
+    return order_id, lots - left
