@@ -18,6 +18,7 @@ from weakref import WeakKeyDictionary
 
 from lake.errors import UsageError
 from lake.instruments import Instrument
+from market.bookkeeping import FIRST_CLIENT
 from market.fault_streams import StreamFilter
 from market.faults import HttpFault, Knobs, Step, merged, to_json
 from market.reports import milliseconds
@@ -53,7 +54,8 @@ class Faults:
         self._script: list[tuple[float, Step]] = []
         self._opened: WeakKeyDictionary[Client, float] = WeakKeyDictionary()
         self._heard: dict[str, float] = {}
-        self._original_filters = list(venue.exchange.filters)
+        self._original_filters = {i: venue.exchange.filters[i] for i in venue.exchange.spot}
+        self._wanted_coin = venue.exchange.engine.accounts.fees.wants_coin.copy()
 
     # -- what is set ----------------------------------------------------------------------------------------------
 
@@ -68,7 +70,12 @@ class Faults:
             self.changes += 1
         self._apply_filters(knobs)
         self.knobs = knobs
-        self._venue.exchange.client_ids = knobs.client_ids
+        exchange = self._venue.exchange
+        exchange.client_ids = knobs.client_ids
+        wants_coin = exchange.engine.accounts.fees.wants_coin
+        wants_coin[:] = self._wanted_coin
+        if knobs.fee_coin:
+            wants_coin[FIRST_CLIENT : FIRST_CLIENT + len(exchange.accounts)] = 1
         self._look()
 
     def merge(self, patch: object) -> None:
@@ -236,10 +243,10 @@ class Faults:
 
     def _apply_filters(self, knobs: Knobs) -> None:
         exchange = self._venue.exchange
-        unknown = set(knobs.filters) - {instrument.venue_symbol for instrument in exchange.instruments}
+        unknown = set(knobs.filters) - {exchange.instruments[i].venue_symbol for i in exchange.spot}
         if unknown:
-            raise UsageError(f"filters: {sorted(unknown)} are no symbols of this venue.")
-        for i, original in enumerate(self._original_filters):
+            raise UsageError(f"filters: {sorted(unknown)} are no spot symbols of this venue.")
+        for i, original in self._original_filters.items():
             instrument = exchange.instruments[i]
             changes = knobs.filters.get(instrument.venue_symbol, {})
             rules = changed_rules(instrument, changes) if changes else None

@@ -115,11 +115,11 @@ class Knobs:
     filters: dict[str, dict[Literal["price_tick", "quantity_step", "min_quantity", "min_notional"], str]] = Field(
         default_factory=dict
     )
-    """Filters by symbol that replace those of the start; ticks and steps can only become multiples of themselves."""
+    """Filters that replace those of the start, by spot symbol; ticks and steps can only become multiples."""
     maintenance: tuple[Maintenance, ...] = ()
     """When symbols, or the venue, are closed."""
-    fee_coin: str = ""
-    """Asset in which accounts that hold it pay fees from now on, at a discount; empty is what was at the start."""
+    fee_coin: bool = False
+    """Every account pays its spot fees in the venue's coin (BNB) where it holds enough of it, at a discount."""
     stream_life_seconds: Seconds = 86_400.0
     """Age at which a WebSocket is closed by the venue; 0 is never."""
     dead_man_seconds: Seconds = 0.0

@@ -181,7 +181,7 @@ class Limiter:
 
     def __init__(self, enforced: bool = True, now: Callable[[], float] = time) -> None:
         self.enforced = enforced
-        self._now = now
+        self.now = now
         self._weights = {pool: Window(60) for pool in POOLS}
         self._refusals = Window(60)
         self._orders = {(pool, letter): Window(seconds) for pool in POOLS for letter, seconds, _ in pool.orders}
@@ -200,7 +200,7 @@ class Limiter:
         Raises:
             Limited: 429 beyond the budget, with the seconds left; 418 while the address is banned.
         """
-        now = self._now()
+        now = self.now()
         self._check_ban(address, now)
         used = self._weights[pool].add(address, weight, now)
         self.most_weight[pool.prefix] = max(self.most_weight[pool.prefix], used)
@@ -214,7 +214,7 @@ class Limiter:
         Raises:
             Limited: too many of them, or the address is banned.
         """
-        now = self._now()
+        now = self.now()
         self._check_ban(address, now)
         if self._connections.add(address, 1, now) > CONNECTIONS and self.enforced:
             self._refuse(address, self._connections, now, f"{CONNECTIONS} connections per 5 MINUTE")
@@ -229,7 +229,7 @@ class Limiter:
         if not amount or not self.enforced:
             return
         for letter, seconds, most in pool.orders:
-            if self._orders[pool, letter].add(account, 0, self._now()) + amount > most:
+            if self._orders[pool, letter].add(account, 0, self.now()) + amount > most:
                 self.refused["429"] += 1
                 raise Limited(-1015, f"Too many new orders; current limit is {most} orders per {seconds} SECOND.", 429)
 
@@ -238,7 +238,7 @@ class Limiter:
         amount = ORDERS.get((verb, path), 0)
         if not amount:
             return {}
-        return {letter: self._orders[pool, letter].add(account, amount, self._now()) for letter, _, _ in pool.orders}
+        return {letter: self._orders[pool, letter].add(account, amount, self.now()) for letter, _, _ in pool.orders}
 
     def _check_ban(self, address: str, now: float) -> None:
         times, until = self._bans.get(address, (0, 0.0))
@@ -260,7 +260,7 @@ class Limiter:
 
     def status(self) -> dict[str, object]:
         """For the admin side: highest weight of a minute per pool, refusals, and who is banned until when."""
-        now = self._now()
+        now = self.now()
         banned = {address: until for address, (_, until) in self._bans.items() if until > now}
         return {
             "enforced": self.enforced, "most_weight_1m": self.most_weight, "refused": self.refused, "banned": banned,
@@ -278,7 +278,7 @@ class Talk:
     """Messages of one WebSocket connection."""
 
     def __init__(self, most_per_second: int, now: Callable[[], float] = time) -> None:
-        self._most, self._now, self._window = most_per_second, now, Window(1)
+        self._most, self.now, self._window = most_per_second, now, Window(1)
 
     def allows(self) -> bool:
-        return self._window.add("", 1, self._now()) <= self._most
+        return self._window.add("", 1, self.now()) <= self._most
