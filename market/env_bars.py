@@ -116,7 +116,7 @@ def _trailing_mean(values: Floats, window: int) -> Floats:
     return np.maximum(out, 0.0)
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always", _nrt=False)
 def draw(state: Any) -> tuple[Any, float]:
     """Next state of a splitmix64 generator (Steele et al. 2014) and a uniform number in [0, 1)."""
     state = state + np.uint64(0x9E3779B97F4A7C15)
@@ -126,7 +126,7 @@ def draw(state: Any) -> tuple[Any, float]:
     return state, (z >> np.uint64(11)) * (1.0 / 9007199254740992.0)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def begin(e: int, prices: Any, features: Any, terms: Any, place: Any, state: Any, seeds: Any, orders: Any) -> None:
     """Start an episode of environment `e` at a drawn bar."""
     length = int(terms[EPISODE])
@@ -157,7 +157,7 @@ def _observe(
     out[e, width + 5] = (place[e, ENDS] - at) * per_episode
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def observe(prices: Any, features: Any, terms: Any, place: Any, state: Any, out: Any) -> None:
     """Write what every agent sees."""
     largest = np.sqrt(terms[MOST_ORDER])
@@ -168,7 +168,7 @@ def observe(prices: Any, features: Any, terms: Any, place: Any, state: Any, out:
         )  # fmt: skip
 
 
-@njit(cache=True, nogil=True, error_model="numpy", fastmath=True)
+@njit(cache=True, nogil=True, error_model="numpy", fastmath=True, _nrt=False)
 def step(
     prices: Any, features: Any, terms: Any, place: Any, state: Any, seeds: Any, orders: Any, actions: Any,
     restart: bool, out: Any, rewards: Any, terminated: Any, truncated: Any,

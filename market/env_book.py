@@ -78,9 +78,9 @@ class BookTerms:
     drawdown_penalty: float = 0.05
     ruin: float = 200.0
     """The episode ends (terminated) when so much per lot of `most_inventory` is lost."""
-    episode: float = 500.0
-    events: float = 3.0
-    most_latency: float = 2.0
+    episode: float = 1_000.0
+    events: float = 1.0
+    most_latency: float = 1.0
     """Events of the step that come before the agent's order, drawn from 0 to this."""
     volatility: float = 0.5
     """Deviation of the fair price, per event."""
@@ -94,7 +94,7 @@ class BookTerms:
     reach: float = 12.0
     spread: float = 2.0
     """Between the crowd's best limit prices."""
-    resting: float = 48.0
+    resting: float = 32.0
 
     def __post_init__(self) -> None:
         whole = (self.episode, self.events, self.most_latency, self.resting)
@@ -117,13 +117,13 @@ class BookTerms:
 ) = range(23)  # fmt: skip
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True, inline="always", _nrt=False)
 def _draw_lots(uniform: float, most: int) -> int:
     """Geometric-like size, 1 to `most`, mean a third of it."""
     return 1 + int(most * uniform * uniform)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _rest(book: Any, e: int, ring: Any, place: Any, side: int, price: int, lots: int) -> None:
     """A limit order of the crowd; its oldest one expires."""
     at = place[e, OLDEST]
@@ -134,7 +134,7 @@ def _rest(book: Any, e: int, ring: Any, place: Any, side: int, price: int, lots:
     place[e, OLDEST] = at + 1 if at + 1 < ring.shape[1] else 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _crowd(book: Any, e: int, terms: Any, state: Any, place: Any, ring: Any, seeds: Any) -> None:
     """One event of the other traders."""
     seed, first = draw(seeds[e])
@@ -158,7 +158,7 @@ def _crowd(book: Any, e: int, terms: Any, state: Any, place: Any, ring: Any, see
         _rest(book, e, ring, place, side, int(price), _draw_lots(third, 24))
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _collect(book: Any, e: int, terms: Any, state: Any, place: Any) -> None:
     """Book the agent's part of the trades on the tape, and empty it."""
     for k in range(book.tape_rows[0]):
@@ -176,7 +176,7 @@ def _collect(book: Any, e: int, terms: Any, state: Any, place: Any) -> None:
     book.tape_rows[0] = 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _act(book: Any, e: int, terms: Any, state: Any, place: Any, size: float, offset: float, stop: float) -> None:
     """The agent's order arrives: it replaces the one that rests, and sets the stop."""
     if size == 0.0:
@@ -201,7 +201,7 @@ def _act(book: Any, e: int, terms: Any, state: Any, place: Any, size: float, off
         place[e, OWN_SLOT], place[e, OWN_ID], place[e, OWN_PRICE], place[e, OWN_SIDE] = slot, order_id, price, side
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _middle(book: Any, e: int, last: float) -> float:
     """The mid price; the last one while a side is empty."""
     bids, asks = book.meta[e, BUY_LEVELS], book.meta[e, SELL_LEVELS]
@@ -210,7 +210,7 @@ def _middle(book: Any, e: int, last: float) -> float:
     return 0.5 * (book.levels[e, BUY, bids - 1, LEVEL_PRICE] + book.levels[e, SELL, asks - 1, LEVEL_PRICE])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _watch_stop(book: Any, e: int, terms: Any, state: Any, place: Any) -> None:
     """Leave the position by a market order once the mid price is at the stop."""
     held, stop = place[e, HELD], state[e, STOP]
@@ -226,7 +226,7 @@ def _watch_stop(book: Any, e: int, terms: Any, state: Any, place: Any) -> None:
         state[e, STOP] = 0.0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def begin(book: Any, e: int, terms: Any, state: Any, place: Any, ring: Any, seeds: Any) -> None:
     """A new book and a flat agent."""
     for k in range(ring.shape[1]):
@@ -244,7 +244,7 @@ def begin(book: Any, e: int, terms: Any, state: Any, place: Any, ring: Any, seed
     state[e, MID] = _middle(book, e, state[e, FAIR])
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, _nrt=False)
 def _observe(book: Any, e: int, terms: Any, state: Any, place: Any, out: Any) -> None:
     out[e, 0] = state[e, SIGNAL]
     column, middle = 1, state[e, MID]
@@ -268,7 +268,7 @@ def _observe(book: Any, e: int, terms: Any, state: Any, place: Any, out: Any) ->
     out[e, column + 5] = 1.0 - place[e, STEPS] / terms[EPISODE]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@njit(cache=True, nogil=True, error_model="numpy", _nrt=False)
 def step(
     book: Any, terms: Any, state: Any, place: Any, ring: Any, seeds: Any, actions: Any, restart: bool, out: Any,
     rewards: Any, terminated: Any, truncated: Any,
