@@ -81,6 +81,15 @@ class Lockstep:
         return target
 
 
+def parse_step(text: str) -> int:
+    """Market µs of a timeframe's name, or of so many milliseconds.
+
+    Raises:
+        UsageError: neither.
+    """
+    return int(text) * MILLISECOND if text.isdecimal() and int(text) else timeframe_us(text)
+
+
 @dataclass(frozen=True, slots=True)
 class Advance:
     """What the admin port was asked for: run to that market µs, wait for so many clients, answer after so long."""

@@ -126,6 +126,7 @@ class Runner:
         working = self._working.get(execution.order_id)
         if working is not None:
             working.left -= execution.quantity
+            self.account.left[execution.order_id] = float(working.left)
             self._release(working.order)
         fee = execution.fee * (execution.price if execution.fee_asset == self._base(execution) else 1)
         fill = Fill(
@@ -138,6 +139,7 @@ class Runner:
         """An order is over: filled, cancelled, expired, rejected or never sent."""
         self._working.pop(order_id, None)
         self.account.open_orders.pop(order_id, None)
+        self.account.left.pop(order_id, None)
         for other in [w for w in self._working.values() if w.order.after == order_id and not w.submitted]:
             if other not in self._queue:
                 self.on_end(other.order.id)

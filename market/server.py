@@ -22,11 +22,12 @@ import orjson
 from aiohttp import web
 
 from lake.errors import BitacoraError, Misconfigured, UsageError
-from lake.intervals import MILLISECOND, MINUTE, timeframe_us
+from lake.intervals import MINUTE
 from market import gate
 from market.admin import Admin
 from market.clock import parse_speed
 from market.faults import read_knobs
+from market.lockstep import parse_step
 from market.rest import Rest
 from market.scenario import Scenario
 from market.venue import Venue, build_venue
@@ -46,7 +47,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--admin-port", type=int, default=0, help="pause, speed, statistics; 0 takes a free one")
     parser.add_argument("--seed", type=int, default=1, help="fixes history, agents and test keys")
     parser.add_argument("--speed", type=parse_speed, default=1.0, help="market seconds per wall second; max; lockstep")
-    parser.add_argument("--step", type=_step, default=MINUTE, help="between stops of lockstep: 1m, 5m, or in ms")
+    parser.add_argument("--step", type=parse_step, default=MINUTE, help="between stops of lockstep: 1m, 5m, or in ms")
     parser.add_argument("--agents", choices=("none", "default"), default="default", help="none leaves the books empty")
     parser.add_argument("--accounts", type=int, default=1, help="test accounts, keys printed on the ready line")
     parser.add_argument("--structure", type=int, choices=(0, 1), default=1, help="0 removes the learnable structure")
@@ -56,11 +57,6 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--faults", metavar="FILE", help="JSON knobs: docs/market-faults.md")
     parser.add_argument("--quote-balance", type=_decimal, default=Decimal(100_000), help="USDT per account")
     return parser.parse_args(arguments)
-
-
-def _step(text: str) -> int:
-    """Market µs of a timeframe or of so many milliseconds."""
-    return int(text) * MILLISECOND if text.isdecimal() and int(text) else timeframe_us(text)
 
 
 def _decimal(text: str) -> Decimal:

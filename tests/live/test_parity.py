@@ -1,0 +1,104 @@
+"""One strategy file, one seed: through the backtest at the exchange and through live in lockstep, the same orders."""
+
+import asyncio
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from lake.instruments import instruments
+from lake.intervals import HOUR
+from lake.journal import Record, read_journal
+from live.journal import Journal
+from live.node import Node
+from live.settings import LiveSettings
+from market.conditions import Conditions
+from market.scenario import Scenario
+from market.server import listening
+from market.strategy import apply_settings
+from market.strategy_file import load_strategy
+from market.venue import build_venue
+from market.venue_backtest import VenueRun, backtest_venue, plain
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
+STRATEGIES = {
+    "momentum": (str(EXAMPLES / "momentum.py"), {"lookback": "6", "scale": "0.002"}),
+    "reversion": (str(EXAMPLES / "reversion.py"), {"share": "0.05"}),
+}
+TRADED = instruments(("binance:BTC/USDT", "binance:SOL/USDT", "binance:ADA/USDT"))
+CAPITAL = Decimal(10_000)
+DAYS = 2
+
+
+def backtest(source: str, settings: dict[str, str], seed: int, hours: float) -> VenueRun:
+    conditions = Conditions(capital=float(CAPITAL * len(TRADED)))
+    strategy = apply_settings(load_strategy(source), settings)
+    return backtest_venue(strategy, Scenario(seed, days=DAYS), hours, conditions, TRADED)[0]
+
+
+async def trade_live(source: str, settings: dict[str, str], seed: int, hours: float, home: Path) -> list[Record]:
+    """Live's journal after so many hours in lockstep with a served exchange, stopped where they end."""
+    venue = build_venue(Scenario(seed, days=DAYS), "lockstep", True, 1, Decimal(5), CAPITAL * len(TRADED))
+    end = venue.exchange.time + round(hours * HOUR)
+    async with listening(venue) as (public, admin), aiohttp.ClientSession() as http:
+        body: dict[str, Any] = {"to": end, "clients": 1, "wait": 0}
+        async with http.post(f"http://{admin}/advance", json=body) as reply:
+            assert reply.status == 200
+        keys = venue.exchange.accounts[0]
+        options = LiveSettings(
+            rest_url=f"http://{public}", ws_url=f"ws://{public}", api_key=keys.api_key, api_secret=keys.api_secret,
+            capital_per_instrument=CAPITAL, max_order_notional=Decimal(10**6), max_position_notional=Decimal(10**6),
+            instruments=tuple(each.id for each in TRADED), lockstep=True,
+        )  # fmt: skip
+        journal = Journal.open(home / "live" / "journal")
+        node = Node(options, home, journal, http, (source, settings))
+        running = asyncio.create_task(node.run())
+        try:
+            async with asyncio.timeout(120):
+                while venue.exchange.time < end or not venue.lockstep.acknowledged(end):
+                    await venue.lockstep.news.wait()
+        finally:
+            node.stopping.set()
+            assert await running == 0
+            journal.close()
+    return read_journal(home / "live" / "journal" / "journal.log")[0]
+
+
+def orders_of(records: list[Record]) -> list[tuple[int, str, str, str, str, str]]:
+    return [
+        (
+            r["event_time"], r["instrument"], r["side"], r["order_type"], plain(Decimal(r["quantity"])),
+            "" if r["price"] is None else plain(Decimal(r["price"])),
+        )
+        for r in records if r["kind"] == "intent"
+    ]  # fmt: skip
+
+
+def cash_and_positions(records: list[Record]) -> tuple[Decimal, dict[str, Decimal]]:
+    """What the journal's fills add up to, without live's or the runner's arithmetic."""
+    cash, held = Decimal(0), {each.id: Decimal(0) for each in TRADED}
+    for r in (r for r in records if r["kind"] == "fill"):
+        sign = 1 if r["side"] == "buy" else -1
+        cash -= sign * Decimal(r["price"]) * Decimal(r["quantity"])
+        held[r["instrument"]] += sign * Decimal(r["quantity"])
+        if r["fee_asset"] == "USDT":
+            cash -= Decimal(r["fee"])
+        else:
+            held[r["instrument"]] -= Decimal(r["fee"])
+    return cash, held
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+@pytest.mark.parametrize("name", STRATEGIES)
+async def test_backtest_and_live_give_the_same_orders_and_the_same_profit(name: str, seed: int, tmp_path: Path) -> None:
+    source, settings = STRATEGIES[name]
+    run = await asyncio.to_thread(backtest, source, settings, seed, 1.0)
+    records = await trade_live(source, settings, seed, 1.0, tmp_path)
+    expected = [(o.time, o.instrument, o.side, o.type, o.quantity, o.price) for o in run.orders]
+    assert len(expected) >= 10 and len(run.executions) >= 10
+    assert orders_of(records) == expected
+    cash, held = cash_and_positions(records)
+    assert (cash, held) == (run.runner.cash - run.runner.capital, run.runner.held)
+    assert len(run.executions) == sum(r["kind"] == "fill" for r in records)
