@@ -1,8 +1,5 @@
 """Backtest a strategy file over bars: fills, equity, every measure with its interval, and a critique.
 
-    python -m market.bars --out bars.parquet
-    python -m market.backtest docs/examples/momentum.py --bars bars.parquet --html report.html
-
 A strategy file holds one Strategy class (market/strategy.py); FILE.py:NAME picks one of several. It is run as code.
 """
 
@@ -21,15 +18,18 @@ import polars as pl
 from lake import command
 from lake.errors import UsageError
 from lake.intervals import format_time
+from market import backtest_options as options
 from market.bars import Bars, read_bars
-from market.conditions import Conditions
+from market.conditions import Conditions, Terms
 from market.critique import Critique, criticise
 from market.execution import Floats
+from market.funding import read_funding, with_funding
 from market.results import Results, measure
 from market.round_trips import fills_frame, trips_frame
 from market.simulation import Run, backtest, follow_weights, portfolio_weights
 from market.strategy import Strategy, WeightStrategy, apply_settings
 from market.strategy_file import load_strategy, settings_of
+from market.venue_options import venue_run
 
 REFERENCES = ("BTC", "ETH")
 """Bases whose instruments a result is correlated with where the bars hold them."""
@@ -108,53 +108,78 @@ def equity_frame(run: Run) -> pl.DataFrame:
     return pl.DataFrame({"time": closes, "equity": run.equity, "exposure": run.exposure})
 
 
-def arguments_parser() -> argparse.ArgumentParser:
-    parser = command.parser("market.backtest", __doc__)
-    parser.add_argument("strategy", metavar="STRATEGY", help="FILE.py or FILE.py:NAME")
-    parser.add_argument("--bars", nargs="+", type=Path, required=True, metavar="F", help="parquet, feather or csv")
-    parser.add_argument("--instrument", default="", help="names of the files' instruments, comma-separated")
-    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the strategy")
-    for f in dataclasses.fields(Conditions):
-        option = "--" + f.name.replace("_", "-")
-        if f.type is bool or f.type == "bool":
-            parser.add_argument(option, action="store_true")
-        else:
-            kind = int if isinstance(f.default, int) else float
-            parser.add_argument(option, type=kind, default=f.default, help="%(default)s")
-    parser.add_argument("--by-event", action="store_true", help="feed a weight strategy bar by bar too")
-    parser.add_argument(
-        "--trials", type=int, default=1, help="variants tried before this one was picked, itself included"
-    )
-    parser.add_argument("--trials-deviation", type=float, help="of their annual Sharpe ratios")
-    parser.add_argument("--draws", type=int, default=1_000, help="of the bootstrap; 0: no intervals")
-    parser.add_argument("--reference", nargs="*", type=Path, default=[], metavar="F", help="bars to correlate with")
-    parser.add_argument("--no-critique", action="store_true", help="one run only")
-    parser.add_argument("--html", type=Path, metavar="OUT", help="self-contained report")
-    parser.add_argument("--trades", type=Path, metavar="OUT", help="round trips, parquet or csv")
-    parser.add_argument("--fills", type=Path, metavar="OUT", help="every fill, parquet or csv")
-    parser.add_argument("--equity", type=Path, metavar="OUT", help="equity at each close, parquet or csv")
-    parser.add_argument("--json", action="store_true", help="print JSON instead of text")
-    return parser
+@dataclasses.dataclass(frozen=True, slots=True)
+class Task:
+    """What to run again and again, and how much data one run plays."""
+
+    rerun: Callable[[Any], Run]
+    conditions: Terms
+    events: int
+    """Bars, or rows of trades and order books."""
+    described: dict[str, Any]
+
+
+def bar_task(make: Callable[[], Strategy], arguments: argparse.Namespace) -> Task:
+    """A backtest over bars."""
+    names = [name for name in arguments.instrument.split(",") if name]
+    bars = read_bars(arguments.bars, names)
+    if arguments.funding:
+        bars = with_funding(bars, read_funding(arguments.funding, bars.instruments))
+    events = int(np.isfinite(bars.values[:, :, 0]).sum())
+    conditions = options.bar_conditions(arguments)
+    return Task(runner(make, bars, arguments.by_event), conditions, events, {})
+
+
+def tick_task(make: Callable[[], Strategy], arguments: argparse.Namespace) -> Task:
+    """A backtest over recorded trades or order books."""
+    from market import feed as f
+    from market.l2_backtest import tick_backtest
+
+    conditions = options.tick_conditions(arguments)
+    feed = f.read_feed(arguments.l2, arguments.trades, conditions.latency)
+    if arguments.funding:
+        feed = f.with_funding(feed, read_funding(arguments.funding, feed.instruments)).heard(conditions.latency)
+    compiled = not arguments.by_event
+    return Task(lambda terms: tick_backtest(make(), feed, terms, compiled), conditions, len(feed.rows), f.as_dict(feed))
+
+
+def venue_task(make: Callable[[], Strategy], arguments: argparse.Namespace) -> Task:
+    """A backtest through the embedded exchange: it runs once, since costs and delay are the market's own."""
+    names = [name for name in arguments.instrument.split(",") if name]
+    arguments.no_critique = True
+    return Task(lambda terms: venue_run(make(), arguments, terms, names), options.bar_conditions(arguments), 0, {})
+
+
+def task(make: Callable[[], Strategy], arguments: argparse.Namespace) -> Task:
+    """By the kind of data given."""
+    ticks = bool(arguments.l2 or arguments.trades)
+    if ticks + bool(arguments.bars) + bool(arguments.venue) != 1:
+        raise UsageError("data: expected one of --bars, --trades and --l2, or --venue; see --help for examples.")
+    if arguments.venue:
+        return venue_task(make, arguments)
+    return tick_task(make, arguments) if ticks else bar_task(make, arguments)
 
 
 def main() -> int:
-    arguments = arguments_parser().parse_args()
+    arguments = options.parser(__doc__).parse_args()
     strategy_class, settings = load_strategy(arguments.strategy), settings_of(arguments.set)
-    conditions = Conditions(**{f.name: getattr(arguments, f.name) for f in dataclasses.fields(Conditions)})
-    bars = read_bars(arguments.bars, [name for name in arguments.instrument.split(",") if name])
-    strategy = apply_settings(strategy_class, settings)
-    rerun = runner(lambda: apply_settings(strategy_class, settings), bars, arguments.by_event)
-    run = rerun(conditions)
+
+    def make() -> Strategy:
+        return apply_settings(strategy_class, settings)
+
+    strategy = make()
+    given = task(make, arguments)
+    run = given.rerun(given.conditions)
     began = time.perf_counter()
-    run = rerun(conditions) if run.compiled else run  # the first time loads the compiled code
+    run = given.rerun(given.conditions) if run.compiled else run  # the first time loads the compiled code
     seconds = time.perf_counter() - began if run.compiled else math.nan
-    others = references(bars, arguments.reference)
+    others = references(run.bars, arguments.reference)
     results = measure(run, others, arguments.trials, arguments.trials_deviation, arguments.draws)
-    critique = None if arguments.no_critique else criticise(strategy, results, rerun)
-    document = as_json(strategy, results, critique)
+    critique = None if arguments.no_critique else criticise(strategy, results, given.rerun)
+    document = as_json(strategy, results, critique) | given.described
     for frame, path in (
-        (trips_frame(results.trips, bars), arguments.trades),
-        (fills_frame(run.fills, bars), arguments.fills),
+        (trips_frame(results.trips, run.bars), arguments.round_trips),
+        (fills_frame(run.fills, run.bars), arguments.fills),
         (equity_frame(run), arguments.equity),
     ):
         if path:
@@ -168,7 +193,7 @@ def main() -> int:
     else:
         from market.backtest_text import text
 
-        print(text(document, seconds))
+        print(text(document, given.events or document["bars"], seconds))
     return 0
 
 

@@ -24,8 +24,16 @@ LABELS: dict[str, tuple[str, str]] = {
     "slippage": ("Slippage and impact, quote", "money"),
     "average_slippage_bps": ("Average slippage, bps", "number"),
     "average_shortfall_bps": ("Price against signal's close, bps", "number"),
-    "latency_seconds": ("Latency after the close, s", "number"),
+    "latency_seconds": ("Latency of a signal, s", "number"),
+    "feed_latency_ms": ("Market data on its way, ms", "number"),
+    "entry_latency_ms": ("Orders on their way, ms", "number"),
+    "ack_latency_ms": ("Answers on their way, ms", "number"),
+    "funding": ("Funding paid, quote", "money"),
+    "orders": ("Orders", "count"),
+    "cancels": ("Cancellations", "count"),
+    "refusals": ("Orders refused", "count"),
     "fills": ("Fills", "count"),
+    "maker_share": ("Fills that rested", "percent"),
     "round_trips": ("Round trips", "count"),
     "open_positions": ("Open positions at the end", "count"),
     "hit_rate": ("Hit rate of round trips", "percent"),
@@ -57,7 +65,7 @@ def shown(name: str, value: float | None) -> str:
         return f"{value:.2%}"
     if kind == "count":
         return f"{value:,.0f}"
-    return f"{value:,.2f}"
+    return f"{value:,.2f}" if abs(value) >= 0.1 or not value else f"{value:.2g}"
 
 
 def measured(document: dict[str, Any]) -> list[tuple[str, str, str]]:
@@ -73,13 +81,14 @@ def measured(document: dict[str, Any]) -> list[tuple[str, str, str]]:
     return rows
 
 
-def text(document: dict[str, Any], seconds: float) -> str:
-    """The whole result on a terminal; `seconds` the compiled run took, NaN where none did."""
+def text(document: dict[str, Any], events: int, seconds: float) -> str:
+    """The whole result on a terminal; `seconds` the compiled run over so many events took, NaN where none did."""
+    what = "rows" if "rows" in document else "bars"
     chosen = ", ".join(f"{name}={value}" for name, value in document["parameters"].items())
-    speed = f" in {seconds:.3f} s ({document['bars'] / seconds / 1e6:.1f} M bars/s)" if seconds == seconds else ""
+    speed = f" in {seconds:.3f} s ({events / seconds / 1e6:.1f} M {what}/s)" if seconds == seconds else ""
     lines = [
         f"{document['strategy']}({chosen}) on {', '.join(document['instruments'])}",
-        f"{document['start']} to {document['end']}: {document['bars']:,} bars{speed}",
+        f"{document['start']} to {document['end']}: {events:,} {what}{speed}",
         "",
         f"{'':36}{'value':>14}   90 % interval (blocks of {document['measured_on']} periods)",
         *(f"{name:36}{value:>14}   {interval}".rstrip() for name, value, interval in measured(document)),

@@ -37,6 +37,8 @@ class Bars:
     """[n, k, BAR_FIELDS]."""
     timeframe: int
     """µs."""
+    funding: Floats | None = None
+    """[n, k]: the rate paid on what is held at each close (market/funding.py); None: no perpetuals."""
 
     @property
     def days(self) -> float:
@@ -53,7 +55,12 @@ class Bars:
 
     def head(self, count: int) -> "Bars":
         """The first `count` bars."""
-        return Bars(self.instruments, self.open_time[:count], self.values[:count], self.timeframe)
+        funding = None if self.funding is None else self.funding[:count]
+        return Bars(self.instruments, self.open_time[:count], self.values[:count], self.timeframe, funding)
+
+    def rates(self) -> Floats:
+        """[n, k] funding rates, or [0, k] where none are paid, as the compiled code takes them."""
+        return np.zeros((0, len(self.instruments))) if self.funding is None else self.funding
 
     def last_closes(self) -> Floats:
         """[n, k]: the close of each instrument's last bar so far; NaN before its first."""

@@ -56,6 +56,10 @@ class Conditions:
     """Difference between held and wanted weight that is traded back although the weight is unchanged."""
     limit_share: float = 0.1
     """Largest share of a bar's volume that one of our limit orders gets."""
+    permanent: float = 0.0
+    """Share of an order's impact that later orders of the same side meet."""
+    half_life_bars: float = math.inf
+    """In which that share relaxes."""
 
     def __post_init__(self) -> None:
         if self.delay_bars < 1:
@@ -69,6 +73,8 @@ class Conditions:
             raise UsageError(f"costs and exits: expected finite numbers from 0, found {rates}.")
         if self.stop_loss >= 1 or self.trailing_stop >= 1 or not 0 < self.limit_share <= 1 or not self.drift >= 0:
             raise UsageError("stops: expected below 1; limit_share within (0, 1]; drift from 0.")
+        if not 0 <= self.permanent <= 1 or not self.half_life_bars > 0:
+            raise UsageError("permanent: expected within [0, 1]; half_life_bars above 0.")
 
     def with_costs(self, factor: float) -> "Conditions":
         """Fees, slippage and impact times a factor."""
@@ -105,6 +111,7 @@ class Conditions:
         terms[execution.SHORTS], terms[execution.DRIFT] = float(self.shorts), self.drift
         terms[execution.STOP_LOSS], terms[execution.TRAILING_STOP] = self.stop_loss, self.trailing_stop
         terms[execution.TAKE_PROFIT], terms[execution.BARS_PER_DAY] = self.take_profit, bars_per_day
+        terms[execution.PERMANENT], terms[execution.KEPT] = self.permanent, 0.5 ** (1.0 / self.half_life_bars)
         return terms
 
     def ledger(self, instruments: Sequence[str]) -> Ledger:

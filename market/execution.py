@@ -19,10 +19,11 @@ Floats = NDArray[np.float64]
 OPEN, HIGH, LOW, CLOSE, VOLUME, BAR_FIELDS = range(6)
 # Terms of a run: fractions per side, the impact factor Y, largest gross exposure over equity, whether shorts are
 # allowed, exits as fractions of the entry price (0 is none), the drift of a weight that is traded back (inf: never),
-# bars in a day.
+# bars in a day, the share of an order's impact that stays, and how much of that is kept from bar to bar.
 (
-    FEE, SLIPPAGE, IMPACT, LEVERAGE, SHORTS, STOP_LOSS, TRAILING_STOP, TAKE_PROFIT, DRIFT, BARS_PER_DAY, TERM_FIELDS,
-) = range(11)  # fmt: skip
+    FEE, SLIPPAGE, IMPACT, LEVERAGE, SHORTS, STOP_LOSS, TRAILING_STOP, TAKE_PROFIT, DRIFT, BARS_PER_DAY, PERMANENT,
+    KEPT, TERM_FIELDS,
+) = range(13)  # fmt: skip
 # Columns of a fill. COST is what the price was worse than the reference by, times the quantity; DECIDED is the close
 # at which the order was decided.
 (
@@ -31,8 +32,8 @@ OPEN, HIGH, LOW, CLOSE, VOLUME, BAR_FIELDS = range(6)
 MARKET_FILL, LIMIT_FILL, STOP_FILL = range(3)
 # Columns of Ledger.instruments.
 (
-    POSITION, MARK, ENTRY, PEAK, STEP, MIN_NOTIONAL, VARIANCE, MEAN_VOLUME, OBSERVED, LEDGER_FIELDS,
-) = range(10)  # fmt: skip
+    POSITION, MARK, ENTRY, PEAK, STEP, MIN_NOTIONAL, VARIANCE, MEAN_VOLUME, OBSERVED, SHIFT, SHIFT_BAR, LEDGER_FIELDS,
+) = range(12)  # fmt: skip
 RUIN = 1e-6
 """Equity below this share of the capital ends a run: everything is closed and the rest stays there."""
 
@@ -41,17 +42,18 @@ class Ledger(NamedTuple):
     """Money and positions, plain arrays the compiled code writes."""
 
     cash: Floats
-    """[1], quote."""
+    """[2], quote: cash, and the funding paid so far."""
     instruments: Floats
     """[k, LEDGER_FIELDS]: position, last price, mean entry price, best price since entry, quantity step, least
-    notional, and the running mean of squared returns and of volumes with the weight seen so far."""
+    notional, the running mean of squared returns and of volumes with the weight seen so far, and by what fraction our
+    own orders have moved the price as of which bar (market/impact.py)."""
 
 
 def new_ledger(capital: float, steps: Floats, min_notionals: Floats) -> Ledger:
     """Flat, with `capital` in cash; a step of 0 leaves quantities unrounded."""
     instruments = np.zeros((len(steps), LEDGER_FIELDS))
     instruments[:, STEP], instruments[:, MIN_NOTIONAL] = steps, min_notionals
-    return Ledger(np.array([capital], np.float64), instruments)
+    return Ledger(np.array([capital, 0.0], np.float64), instruments)
 
 
 @njit(cache=True, nogil=True)
@@ -97,6 +99,24 @@ def impact(ledger: Any, j: int, quantity: float, terms: Any) -> float:
 
 
 @njit(cache=True, nogil=True)
+def moved_before(row: Any, t: int, sign: float, terms: Any) -> float:
+    """The permanent part of our earlier orders' impact, as far as it hurts one of this sign in bar t."""
+    row[SHIFT] *= terms[KEPT] ** (t - row[SHIFT_BAR])
+    row[SHIFT_BAR] = t
+    return float(max(sign * row[SHIFT], 0.0))
+
+
+@njit(cache=True, nogil=True)
+def pay_funding(ledger: Any, rates: Any) -> None:
+    """Pay rates [k] on what is held, at the last prices."""
+    for j in range(len(rates)):
+        if rates[j] != 0.0 and ledger.instruments[j, POSITION] != 0.0:
+            paid = ledger.instruments[j, POSITION] * ledger.instruments[j, MARK] * rates[j]
+            ledger.cash[0] -= paid
+            ledger.cash[1] += paid
+
+
+@njit(cache=True, nogil=True)
 def allowed(ledger: Any, j: int, quantity: float, price: float, terms: Any) -> float:
     """The part of a signed quantity that the account may trade: cut to leverage, shorts, step and least notional.
 
@@ -139,13 +159,16 @@ def trade(
     sign = 1.0 if quantity > 0.0 else -1.0
     price = reference
     if kind != LIMIT_FILL:
-        price = reference * (1.0 + sign * (terms[SLIPPAGE] + impact(ledger, j, quantity, terms)))
+        earlier = moved_before(row, t, sign, terms) if terms[PERMANENT] > 0.0 else 0.0
+        price = reference * (1.0 + sign * (terms[SLIPPAGE] + impact(ledger, j, quantity, terms) + earlier))
         if worst > 0.0:
             price = min(price, worst) if sign > 0.0 else max(price, worst)
         price = max(price, 0.0)
     done = allowed(ledger, j, quantity, price, terms) if price > 0.0 else 0.0
     if done == 0.0:
         return 0.0
+    if terms[PERMANENT] > 0.0 and kind != LIMIT_FILL:
+        row[SHIFT] += sign * terms[PERMANENT] * impact(ledger, j, done, terms)
     fee = abs(done) * price * terms[FEE]
     held = row[POSITION]
     after = held + done
@@ -217,14 +240,18 @@ def ruined(ledger: Any, worth: float, capital: float) -> bool:
 
 
 @njit(cache=True, nogil=True)
-def close_bar(ledger: Any, bars: Any, t: int, terms: Any, capital: float) -> tuple[float, float]:
-    """Close bar t of every instrument; bars are [n, k, BAR_FIELDS]. Answers equity, and gross exposure over it.
+def close_bar(ledger: Any, bars: Any, t: int, terms: Any, capital: float, rates: Any) -> tuple[float, float]:
+    """Close bar t of every instrument; bars are [n, k, BAR_FIELDS], rates [n or 0, k] what funding is paid at closes.
+
+    Answers equity, and gross exposure over it.
 
     Where nothing is left of the capital the exposure is -1.
     """
     for j in range(bars.shape[1]):
         if bars[t, j, CLOSE] == bars[t, j, CLOSE]:
             observe(ledger, j, bars[t, j, CLOSE], bars[t, j, VOLUME], terms[BARS_PER_DAY])
+    if len(rates) > 0:
+        pay_funding(ledger, rates[t])
     now = equity(ledger)
     if ruined(ledger, now, capital):
         return RUIN * capital, -1.0
@@ -233,13 +260,13 @@ def close_bar(ledger: Any, bars: Any, t: int, terms: Any, capital: float) -> tup
 
 @njit(cache=True, nogil=True)
 def run_weights(
-    bars: Any, weights: Any, delay: int, ledger: Any, terms: Any, worth: Any, exposure: Any, fills: Any
+    bars: Any, weights: Any, delay: int, ledger: Any, terms: Any, worth: Any, exposure: Any, fills: Any, rates: Any
 ) -> tuple[int, int]:
     """Follow target weights over bars [n, k, BAR_FIELDS]; weights [n, k] are shares of the equity, NaN is no change.
 
     A weight decided at the close of bar t is an order for the quantity that equity and close then say, filled at the
     open of bar t + `delay` (≥ 1), or of the next bar that trades. After an exit the position stays closed until the
-    weight changes. Writes equity and gross exposure over equity at every close.
+    weight changes. `rates` are as in `close_bar`. Writes equity and gross exposure over equity at every close.
 
     Returns the number of fills, which may exceed the rows of `fills` (then run again with more), and the bar of ruin
     or n.
@@ -271,6 +298,8 @@ def run_weights(
         for j in range(k):
             if bars[t, j, CLOSE] == bars[t, j, CLOSE]:
                 observe(ledger, j, bars[t, j, CLOSE], bars[t, j, VOLUME], terms[BARS_PER_DAY])
+        if len(rates) > 0:
+            pay_funding(ledger, rates[t])
         now = equity(ledger)
         if ruined(ledger, now, capital):
             worth[t:], exposure[t:] = RUIN * capital, 0.0

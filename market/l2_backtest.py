@@ -176,11 +176,20 @@ def _bars(desk: Desk, feed: Feed, step: int) -> Bars:
     values = np.full((len(mids), len(feed.instruments), x.BAR_FIELDS), np.nan)
     scale = feed.grid[:, f.TICK_SIZE]
     values[:, :, x.CLOSE] = mids[:, :, 0] * scale
-    values[1:, :, x.OPEN] = values[:-1, :, x.CLOSE]
-    values[:, :, x.OPEN] = np.where(np.isnan(values[:, :, x.OPEN]), values[:, :, x.CLOSE], values[:, :, x.OPEN])
     values[:, :, x.HIGH], values[:, :, x.LOW] = mids[:, :, 1] * scale, mids[:, :, 2] * scale
     values[:, :, x.VOLUME] = mids[:, :, 3] * feed.grid[:, f.LOT_SIZE]
+    _begin_with_the_first(values)
+    values[0, :, x.OPEN], values[1:, :, x.OPEN] = values[0, :, x.CLOSE], values[:-1, :, x.CLOSE]
     return Bars(feed.instruments, desk.grid_times - step, values, step)
+
+
+def _begin_with_the_first(values: Floats) -> None:
+    """Where no price was known yet, the first one stands, so that holding can be compared from the start."""
+    for j in range(values.shape[1]):
+        known = np.flatnonzero(~np.isnan(values[:, j, x.CLOSE]))
+        if len(known):
+            values[: known[0], j] = values[known[0], j, x.CLOSE]
+            values[: known[0], j, x.VOLUME] = 0.0
 
 
 def _more(desk: Desk, feed: Feed, fills: Floats) -> dict[str, float]:

@@ -79,10 +79,16 @@ def follow_weights(weights: Floats, bars: Bars, conditions: Conditions) -> Run:
     while True:
         fills = np.empty((room, x.FILL_FIELDS))
         ledger, terms = conditions.ledger(bars.instruments), conditions.terms(bars.bars_per_day)
-        count, end = x.run_weights(bars.values, weights, conditions.delay_bars, ledger, terms, equity, exposure, fills)
+        delay, rates = conditions.delay_bars, bars.rates()
+        count, end = x.run_weights(bars.values, weights, delay, ledger, terms, equity, exposure, fills, rates)
         if count <= room:
-            return Run(bars, conditions, equity, exposure, fills[:count], None if end == n else int(end), True)
+            ruined_at = None if end == n else int(end)
+            return Run(bars, conditions, equity, exposure, fills[:count], ruined_at, True, _paid(bars, ledger))
         room = count
+
+
+def _paid(bars: Bars, ledger: Ledger) -> dict[str, float]:
+    return {} if bars.funding is None else {"funding": float(ledger.cash[1])}
 
 
 @dataclass(slots=True, eq=False)
@@ -132,7 +138,9 @@ class Simulation:
         equity, exposure, end = np.empty(n), np.zeros(n), None
         exits = bool(self._terms[[x.STOP_LOSS, x.TRAILING_STOP, x.TAKE_PROFIT]].any())
         capital = self._conditions.capital
-        names, values, length = self._bars.instruments, self._bars.values, self._bars.timeframe
+        names, values, length, rates = (
+            self._bars.instruments, self._bars.values, self._bars.timeframe, self._bars.rates(),
+        )  # fmt: skip
         for t, opened in enumerate(self._bars.open_time.tolist()):
             self._t = t
             rows = values[t].tolist()
@@ -141,7 +149,9 @@ class Simulation:
                 self._play_orders(trading, rows)
                 if exits:
                     self._play_exits(trading, values[t])
-            equity[t], exposure[t] = x.close_bar(self._ledger, values, t, self._terms, capital)
+            equity[t], exposure[t] = x.close_bar(self._ledger, values, t, self._terms, capital, rates)
+            if len(rates):
+                self._account.cash = float(self._ledger.cash[0])
             if exposure[t] < 0.0:
                 equity[t:], exposure[t:], end = equity[t], 0.0, t
                 break
@@ -152,7 +162,8 @@ class Simulation:
             for name, row in present:
                 self._take(self._strategy.on_bar(Bar(name, opened, opened + length, *row), self._account))
         fills = np.array(self._fills).reshape(-1, x.FILL_FIELDS)
-        return Run(self._bars, self._conditions, equity, exposure, fills, end, False)
+        paid = _paid(self._bars, self._ledger)
+        return Run(self._bars, self._conditions, equity, exposure, fills, end, False, paid)
 
     # What the strategy asks for
 

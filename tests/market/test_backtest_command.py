@@ -33,7 +33,7 @@ def run(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 def test_one_command_writes_everything(bars_file: Path, tmp_path: Path) -> None:
-    outputs = {name: tmp_path / f"{name}.parquet" for name in ("trades", "fills", "equity")}
+    outputs = {name: tmp_path / f"{name}.parquet" for name in ("round-trips", "fills", "equity")}
     options = [part for name, path in outputs.items() for part in (f"--{name}", path)]
     done = run(EXAMPLE, "--bars", bars_file, "--html", tmp_path / "r.html", "--json", "--draws", 100, *options)
     assert done.returncode == 0, done.stderr
@@ -42,7 +42,7 @@ def test_one_command_writes_everything(bars_file: Path, tmp_path: Path) -> None:
     assert printed["measures"]["correlation_btc"] and printed["intervals_90"]["sharpe"]
     equity = pl.read_parquet(outputs["equity"])
     assert equity["equity"][-1] == pytest.approx(10_000 + printed["measures"]["pnl"])
-    trades = pl.read_parquet(outputs["trades"])
+    trades = pl.read_parquet(outputs["round-trips"])
     assert trades["pnl"].sum() == pytest.approx(printed["measures"]["pnl"])
     assert len(pl.read_parquet(outputs["fills"])) == printed["measures"]["fills"]
     page = (tmp_path / "r.html").read_text()
