@@ -134,7 +134,7 @@ def distorted_text(text: str, rule: StreamFault) -> str:
         elif rule.distort == "crossed":
             _cross(event)
         else:
-            _reprice(event, _REPRICED[rule.distort])
+            _reprice(event, _REPRICED[rule.distort], "h" if rule.distort == "tenfold" else "l")
     return orjson.dumps(frame).decode()
 
 
@@ -154,15 +154,15 @@ def _cross(event: Event) -> None:
             event[bid], event[ask] = event[ask], event[bid]
 
 
-def _reprice(event: Event, change: Callable[[str], str]) -> None:
+def _reprice(event: Event, change: Callable[[str], str], extreme: str) -> None:
+    """Change every price; in a bar the close and the extreme that such a print would leave."""
     kind = event.get("e") or ("bookTicker" if {"u", "b", "a"} <= set(event) else "")
     for name in _PRICES.get(kind, ()):
         if isinstance(event.get(name), str):
             event[name] = change(event[name])
     bar = event.get("k")
     if isinstance(bar, dict):
-        bar["c"] = change(bar["c"])
-        bar["h" if Decimal(bar["c"]) > Decimal(bar["h"]) else "l"] = bar["c"]
+        bar["c"] = bar[extreme] = change(bar["c"])
     for side in ("b", "a", "bids", "asks"):
         levels = event.get(side)
         if isinstance(levels, list) and levels:
