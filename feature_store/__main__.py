@@ -1,13 +1,15 @@
-"""python -m feature_store list | compute | join: inspect and build features from files, without lake or JVM."""
+"""python -m feature_store list | compute | join | leaks: features from files, without lake or JVM."""
 
 import argparse
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from feature_store.catalogue import catalogue, markdown
+from feature_store.errors import LeakFound
 from feature_store.period import SPANS
 from feature_store.service import DEFAULT, service, services
 from lake.command import Parser
@@ -31,7 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m feature_store", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="list|compute|join")
+    commands = parser.add_subparsers(required=True, metavar="list|compute|join|leaks")
 
     listing = commands.add_parser("list", help="the services and what their columns mean")
     listing.add_argument("--service", help="only this one")
@@ -56,6 +58,28 @@ def _parser() -> argparse.ArgumentParser:
     joining.add_argument("--lookback-minutes", type=int, default=60, help="oldest usable row, default 60")
     joining.add_argument("--out", type=Path, required=True, help="parquet file to write")
     joining.set_defaults(run=_join)
+
+    checking = commands.add_parser(
+        "leaks",
+        help="does any feature know the future? rebuilds it from truncated data",
+        description="Rebuild features from the data known at random cut-offs and compare. Exit code 65 if one differs.",
+    )
+    checking.add_argument("--bars", type=Path, required=True, help="parquet, csv or feather: open_time or ts, open, …")
+    checking.add_argument("--timeframe", required=True, choices=tuple(SPANS), help="spacing of the bars")
+    checked = checking.add_mutually_exclusive_group()
+    checked.add_argument("--service", default=DEFAULT.name, help=f"check a service; default {DEFAULT.name}")
+    checked.add_argument("--pipeline", type=Path, help="check a file of yours with features(tables) -> polars frame")
+    checking.add_argument(
+        "--table",
+        action="append",
+        default=[],
+        metavar="NAME=FILE",
+        help="further tables of the pipeline, available_time",
+    )
+    checking.add_argument("--cuts", type=int, default=100, help="random cut-offs, default 100")
+    checking.add_argument("--seed", type=int, default=0, help="of the cut-offs")
+    checking.add_argument("--json", action="store_true", help="one JSON object")
+    checking.set_defaults(run=_leaks)
     return parser
 
 
@@ -92,6 +116,30 @@ def _join(arguments: argparse.Namespace) -> None:
     joined = point_in_time_join(labels, features, columns, arguments.lookback_minutes * MINUTE)
     _write(joined, arguments.out)
     print(f"{arguments.out}: {joined.height} labels, {joined[columns[0]].null_count()} without features")
+
+
+def _leaks(arguments: argparse.Namespace) -> None:
+    from feature_store.files import read_bars, read_table
+    from feature_store.leaks import bars_table, find_leaks, find_service_leaks, load_pipeline
+
+    if arguments.cuts < 1:
+        raise UsageError(f"--cuts {arguments.cuts}: expected at least 1.")
+    one, (times, bars) = service(arguments.service).at(arguments.timeframe), read_bars(arguments.bars)
+    if arguments.pipeline is None:
+        what, found = one.name, find_service_leaks(one, times, bars, arguments.cuts, arguments.seed)
+    else:
+        tables = {"bars": bars_table(times, bars, one.periods.bar_us)}
+        for text in arguments.table:
+            name, _, path = text.partition("=")
+            tables[name] = read_table(Path(path))
+        what = str(arguments.pipeline)
+        found = find_leaks(load_pipeline(arguments.pipeline), tables, arguments.cuts, arguments.seed)
+    if arguments.json:
+        print(json.dumps({"checked": what, "cuts": arguments.cuts, "leaks": [asdict(leak) for leak in found]}))
+    else:
+        print(f"{what}: {arguments.cuts} cut-offs, " + (f"{len(found)} leaking columns" if found else "no leak found"))
+    if found:
+        raise LeakFound(" ".join(map(str, found[:5])) + " Use only what was available at decision_time.")
 
 
 def _write(table: "pl.DataFrame", path: Path) -> None:

@@ -4,18 +4,24 @@ BitacoraError
 ├── UsageError
 │   └── UnknownService        no service of that name
 ├── ContractViolated
+│   ├── LeakFound             a feature that knew the future: fix it, nothing of it may be trained on
 │   └── BadInput
 │       ├── FileRefused       a file that does not read, or lacks a column
+│       ├── LeakCheckRefused  a pipeline or table that cannot be checked for leaks
 │       ├── JoinRefused       two frames that cannot be joined as they are
 │       └── BarsRefused       unsorted, off the grid, not finite, of the wrong shape (a ValueError too)
 └── Misconfigured
     └── KernelRefused         a view whose kernel cannot be hashed: fix the view's code
 """
 
-from lake.errors import BadInput, Misconfigured, UsageError
+from lake.errors import BadInput, ContractViolated, Misconfigured, UsageError
 
 
 class UnknownService(UsageError):
+    pass
+
+
+class LeakFound(ContractViolated):
     pass
 
 
@@ -24,6 +30,10 @@ class FileRefused(BadInput):
 
 
 class JoinRefused(BadInput):
+    pass
+
+
+class LeakCheckRefused(BadInput):
     pass
 
 
