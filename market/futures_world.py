@@ -8,7 +8,6 @@ process's, times one plus the fair basis.
 """
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Protocol
 
@@ -43,12 +42,7 @@ class Venue(Protocol):
     """As much of the exchange as the world needs."""
 
     time: int
-
-    @property
-    def engine(self) -> Engine: ...
-
-    def prepare(self, change: Callable[[Engine], Engine]) -> None:
-        """Replace the engine by a grown one."""
+    engine: Engine
 
 
 class Following:
@@ -141,7 +135,7 @@ class FuturesWorld:
             found = mark_price(index, traded, average, rate, left)
             marks[i] = max(1, round(found / self._ticks[k]))
             self.mark[k] = marks[i] * self._ticks[k]
-        self._venue.prepare(clearing.with_room)
+        self._venue.engine = clearing.with_room(self._venue.engine)
         clearing.set_marks(self._venue.engine, marks, time)
 
     def _look(self) -> None:
@@ -176,7 +170,7 @@ class FuturesWorld:
             rate = self.funding_estimate(k)
             self._premiums[k].clear()
             self.funding[k].append(Funding(time, rate, float(self.mark[k])))
-            self._venue.prepare(clearing.with_room)
+            self._venue.engine = clearing.with_room(self._venue.engine)
             clearing.pay_funding(self._venue.engine, self.first + k, round(rate * clearing.RATE), time)
 
     def _settle(self, time: int) -> None:
@@ -188,7 +182,7 @@ class FuturesWorld:
                 ticks = fair_ticks(float(self.index[k]), 0.0, float(self._ticks[k]))
                 self.settled.add(k)
                 self.mark[k] = ticks * self._ticks[k]
-                self._venue.prepare(clearing.with_room)
+                self._venue.engine = clearing.with_room(self._venue.engine)
                 clearing.settle_expiry(self._venue.engine, self.first + k, ticks, time)
 
     # -- what is known --------------------------------------------------------------------------------------------

@@ -1,6 +1,5 @@
 """The derivatives of the present: prices near their index, funding from the premium, conservation through all of it."""
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -35,9 +34,6 @@ class Ring:
         self.world, self.agents = open_derivatives(self, past, self.spot, len(SPOT))
         self.events: list[list[int]] = []
         self.trades = 0
-
-    def prepare(self, change: Callable[[Engine], Engine]) -> None:
-        self.engine = change(self.engine)
 
     def run(self, seconds: float) -> None:
         end = self.time + round(seconds * SECOND)

@@ -1,0 +1,81 @@
+"""Open a venue's derivatives: put contracts, past, world, desk, streams and routes together, and the options beside.
+
+`python -m market.server --derivatives` calls this; without it a venue is spot alone and nothing here runs.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from itertools import pairwise
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from market.agents import Agents
+from market.basis import CARRY, YEAR
+from market.contracts import FUTURE
+from market.deribit import Deribit
+from market.futures_desk import FuturesDesk
+from market.futures_past import Past, derivative_contracts, simulate_past
+from market.futures_rest import FuturesRest
+from market.futures_streams import FuturesHub, FuturesSockets
+from market.futures_world import open_derivatives
+from market.scenario import History
+
+if TYPE_CHECKING:
+    from market.exchange import Exchange
+    from market.venue import Venue
+
+
+@dataclass(frozen=True, slots=True)
+class Derivatives:
+    """What a venue with derivatives has beyond one without."""
+
+    desk: FuturesDesk
+    hub: FuturesHub
+    routes: tuple[web.RouteDef, ...]
+
+
+def past_of(history: History) -> Past:
+    """The derivatives that a venue with this history lists, with their past."""
+    return simulate_past(history, derivative_contracts(history), history.state.scenario.seed)
+
+
+def open_desk(exchange: "Exchange", past: Past, spot_agents: Agents | None, quote_balance: Decimal) -> FuturesDesk:
+    """Let the derivatives of an exchange trade: its contracts are spot's, then the past's."""
+    first = len(exchange.contracts) - len(past.contracts)
+    world, agents = open_derivatives(exchange, past, spot_agents, first)
+    if agents is not None:
+        exchange.crowds.append(agents)
+    desk = FuturesDesk(exchange, world)
+    desk.endow(quote_balance)
+    return desk
+
+
+def serve(venue: "Venue", desk: FuturesDesk) -> Derivatives:
+    """Streams and routes of derivatives and options; the hub joins those of the venue."""
+    hub = FuturesHub(desk)
+    venue.hubs.insert(0, hub)
+    options = Deribit(venue, lambda base, expiry: carry_of(desk, base, expiry))
+    routes = (
+        *FuturesRest(venue, desk).routes(), *FuturesSockets(venue, desk, hub).routes(), *options.routes(),
+    )  # fmt: skip
+    return Derivatives(desk, hub, routes)
+
+
+def carry_of(desk: FuturesDesk, base: str, expiry: int) -> float:
+    """ln(forward / index) of an option's expiry: on the line between the coin's futures, by their marks.
+
+    Before the first future the line goes to zero at once, behind the last it goes on with that one's yearly carry.
+    """
+    now, world = desk.exchange.time, desk.world
+    points = [(0.0, 0.0)]
+    for k, contract in enumerate(world.contracts):
+        if contract.kind == FUTURE and contract.base_asset == base and contract.expiry and contract.expiry > now:
+            points.append((float(contract.expiry - now), float(world.mark[k] / world.index[k] - 1)))
+    points.sort()
+    left = max(0.0, float(expiry - now))
+    for (before, low), (after, high) in pairwise(points):
+        if left <= after:
+            return low + (high - low) * (left - before) / (after - before)
+    time, basis = points[-1]
+    return basis * left / time if time else CARRY * left / YEAR
