@@ -165,8 +165,10 @@ def available(accounts: Any, column: int, owner: int) -> int:
 
 @njit(cache=True, nogil=True)
 def withdrawable(accounts: Any, column: int, owner: int) -> int:
-    """What may leave the wallet: never unrealised profit, never needed margin."""
-    return max(0, min(int(accounts.balances[owner, column, FREE]), available(accounts, column, owner)))
+    """What may leave the wallet: unrealised profit neither leaves nor stands in for margin that does."""
+    wallet = int(accounts.balances[owner, column, FREE])
+    profit = equity(accounts, column, owner) - wallet
+    return max(0, min(wallet, available(accounts, column, owner) - max(0, profit)))
 
 
 # -- what an order may do ---------------------------------------------------------------------------------------------
@@ -345,12 +347,26 @@ def move_isolated(accounts: Any, i: int, owner: int, units: int) -> int:
     if position[POS_MODE] != ISOLATED or position[POS_LOTS] == 0:
         return POSITION_OPEN
     spare = position[POS_ISOLATED] + min(0, unrealized(accounts, i, owner)) - initial_margin(accounts, i, owner)
-    if units > withdrawable(accounts, column, owner) or -units > max(0, spare):
+    addable = max(0, min(accounts.balances[owner, column, FREE], available(accounts, column, owner)))
+    if units > addable or -units > max(0, spare):
         return MARGIN_SHORT
     position[POS_ISOLATED] += units
     accounts.balances[owner, column, LOCKED] += units
     accounts.balances[owner, column, FREE] -= units
     return 0
+
+
+@njit(cache=True, nogil=True)
+def transfer(accounts: Any, owner: int, source: int, target: int, units: int) -> bool:
+    """Move units between two wallets of an owner, both of the same asset; False, and nothing, where margin needs them.
+
+    `source` and `target` are columns of the balances, say of "USDT" and "USDT:margin".
+    """
+    if units < 0 or units > withdrawable(accounts, source, owner):
+        return False
+    accounts.balances[owner, source, FREE] -= units
+    accounts.balances[owner, target, FREE] += units
+    return True
 
 
 @njit(cache=True, nogil=True)

@@ -5,6 +5,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import numpy as np
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from naive_margin import Held, NaiveMargin, Owner, Rules
@@ -21,6 +22,7 @@ from market.book import (
     ORDER_PRICE,
     ORDER_SIDE,
     REDUCE_ONLY,
+    SELL,
     TAPE_BUYER_IS_MAKER,
     TAPE_INSTRUMENT,
     TAPE_LOTS,
@@ -41,6 +43,7 @@ from market.margin import (
     ISOLATED,
     POS_BUY_LOTS,
     POS_BUY_UNITS,
+    POS_COST,
     POS_ISOLATED,
     POS_MODE,
     POS_SELL_LOTS,
@@ -380,3 +383,246 @@ def test_three_thousand_moves_with_many_liquidations_agree_with_the_ledger() -> 
         if max(sum(wallet(duel.engine, owner)) for owner in range(1, OWNERS)) < 20 * UNIT:
             duel = Duel(liquidations=duel.liquidations, taken_over=duel.taken_over)
     assert duel.liquidations > 30 and duel.taken_over > 10
+
+
+# -- by hand ----------------------------------------------------------------------------------------------------------
+
+
+def opened(engine: Engine, long: int, short: int, lots: int, price: int = START, i: int = 0) -> None:
+    """Let one owner buy so many lots from another."""
+    assert order(engine, short, SELL, price, lots, i) > 0
+    assert order(engine, long, BUY, price, lots, i) > 0
+    assert position(engine, long, POS_LOTS, i) == lots
+
+
+def set_leverage(engine: Engine, owner: int, leverage: int, i: int = 0) -> int:
+    return int(margin.set_leverage(engine.accounts, i, owner, leverage))
+
+
+def set_isolated(engine: Engine, owner: int, i: int = 0) -> None:
+    assert margin.set_margin_mode(engine.accounts, i, owner, ISOLATED) == 0
+
+
+def test_a_long_gains_what_the_short_loses_and_the_venue_gets_the_fees() -> None:
+    engine = new_engine()
+    opened(engine, 3, 4, 500)  # 5 quote
+    clearing.set_mark(engine, 0, 1100, 0)
+    assert margin.unrealized(engine.accounts, 0, 3) == UNIT // 2 == -margin.unrealized(engine.accounts, 0, 4)
+    order(engine, 4, BUY, 1100, 500)
+    order(engine, 3, SELL, 1100, 500)
+    fees_long, fees_short = 5 * TAKER_FEE + 5.5 * TAKER_FEE, 5 * MAKER_FEE + 5.5 * MAKER_FEE
+    assert wallet(engine, 3) == (100 * UNIT + UNIT // 2 - int(fees_long * 100), 0)
+    assert wallet(engine, 4) == (100 * UNIT - UNIT // 2 - int(fees_short * 100), 0)
+    assert wallet(engine, 0)[0] == int((fees_long + fees_short) * 100)
+
+
+def test_margin_limits_what_may_be_opened_and_never_what_closes() -> None:
+    engine = new_engine(deposit=UNIT)
+    assert order(engine, 3, BUY, START, 2000) == engines.REFUSED_BALANCE, "20 quote at 20x need 1, and a fee"
+    opened(engine, 3, 1, 1900)
+    assert order(engine, 3, BUY, START, 100) == engines.REFUSED_BALANCE
+    assert order(engine, 3, SELL, START, 3800) > 0, "turning round asks for no more"
+    assert order(engine, 3, SELL, START, 200) == engines.REFUSED_BALANCE
+
+
+def test_orders_of_both_sides_count_once() -> None:
+    engine = new_engine(deposit=UNIT)
+    assert order(engine, 3, BUY, 990, 1900) > 0
+    assert order(engine, 3, SELL, 1010, 1900) > 0, "only the larger side can happen"
+    assert margin.available(engine.accounts, WALLET, 3) == UNIT - 1010 * 1900 * 1000 // 20
+
+
+def test_an_isolated_position_loses_its_margin_and_no_more() -> None:
+    engine = new_engine()
+    set_isolated(engine, 3)
+    opened(engine, 3, 1, 1000)  # 10 quote at 20x: 0.5 set aside
+    assert wallet(engine, 3)[1] == UNIT // 2
+    free = wallet(engine, 3)[0]
+    total = clearing.totals(engine)
+    clearing.set_mark(engine, 0, 955, 0)
+    assert position(engine, 3, POS_LOTS) == 1000, "0.05 is left, 0.0382 needed"
+    clearing.set_mark(engine, 0, 900, 0)  # a gap: the book is empty, the fund takes over
+    assert position(engine, 3, POS_LOTS) == 0
+    assert wallet(engine, 3) == (free, 0)
+    assert position(engine, FUND, POS_LOTS) == 1000 and wallet(engine, FUND)[0] == 1000 * UNIT + UNIT // 2
+    check_sums(engine, total)
+
+
+def test_a_liquidation_in_the_book_pays_its_fee_and_leaves_the_rest() -> None:
+    engine = new_engine()
+    set_isolated(engine, 3)
+    opened(engine, 3, 1, 1000)
+    free = wallet(engine, 3)[0]
+    assert order(engine, 2, BUY, 958, 5000) > 0
+    engine.event_rows[0] = engine.book.tape_rows[0] = 0
+    clearing.set_mark(engine, 0, 953, 7)
+    fee = 958 * 1000 * 1000 // 80  # 1.25 % of 9.58, more than the 0.08 that selling at 958 leaves
+    left = UNIT // 2 - (1000 - 958) * 1000 * 1000
+    assert fee > left
+    assert wallet(engine, 3) == (free, 0), "the fee takes all that is left and nothing of the wallet"
+    assert wallet(engine, FUND)[0] == 1000 * UNIT + left
+    kinds = engine.events[: engine.event_rows[0], [engines.EV_KIND, engines.EV_REASON]].tolist()
+    assert kinds == [[engines.EV_LIQUIDATED, engines.BY_LIQUIDATION], [clearing.EV_CLEARED, -left]]
+    assert engine.book.tape[0, [TAPE_PRICE, TAPE_LOTS, TAPE_TAKER, TAPE_TAKER_FEE]].tolist() == [958, 1000, 3, 0]
+
+
+def test_no_liquidation_sells_below_the_bankruptcy_price() -> None:
+    engine = new_engine()
+    set_isolated(engine, 3)
+    opened(engine, 3, 1, 1000)
+    assert order(engine, 2, BUY, 952, 400) > 0 and order(engine, 2, BUY, 950, 400) > 0
+    assert order(engine, 2, BUY, 949, 400) > 0, "at 950 the margin is used up: this one waits in vain"
+    clearing.set_mark(engine, 0, 951, 0)
+    assert position(engine, FUND, POS_LOTS) == 0, "the fund sold what it took over near the mark"
+    sold = engine.book.tape[1 : engine.book.tape_rows[0], [TAPE_TAKER, TAPE_PRICE, TAPE_LOTS]].tolist()
+    assert sold == [[3, 952, 400], [3, 950, 400], [OWNERS, 949, 200]]
+
+
+def test_cross_positions_fall_largest_first_until_the_rest_is_covered() -> None:
+    engine = new_engine(deposit=2 * UNIT)
+    opened(engine, 3, 1, 2000, i=0)  # 20 quote
+    opened(engine, 3, 1, 500, i=1)  # 5 quote
+    assert order(engine, 2, BUY, 985, 3000, 0) > 0
+    clearing.set_mark(engine, 1, 960, 0)
+    clearing.set_mark(engine, 0, 920, 0)
+    assert position(engine, 3, POS_LOTS, 0) == 2000, "0.1875 is left, 0.0928 needed"
+    clearing.set_mark(engine, 0, 915, 0)
+    assert position(engine, 3, POS_LOTS, 0) == 0
+    assert position(engine, 3, POS_LOTS, 1) == 500, "selling at 985 saved the other one"
+
+
+def test_the_cross_wallet_answers_for_all_of_it_in_a_gap() -> None:
+    engine = new_engine(deposit=2 * UNIT)
+    opened(engine, 3, 1, 2000, i=0)
+    opened(engine, 3, 1, 500, i=1)
+    total = clearing.totals(engine)
+    clearing.set_mark(engine, 0, 800, 0)
+    assert wallet(engine, 3) == (0, 0) and not engine.accounts.positions[3, :, POS_LOTS].any()
+    assert engine.accounts.positions[FUND, :2, POS_LOTS].tolist() == [2000, 500]
+    assert margin.equity(engine.accounts, WALLET, OWNERS) < 1000 * UNIT, "the gap is the fund's loss"
+    check_sums(engine, total)
+
+
+def test_a_margin_call_cancels_the_orders_first() -> None:
+    engine = new_engine(deposit=2 * UNIT)
+    opened(engine, 3, 1, 3000)
+    resting = order(engine, 3, BUY, 950, 100, 1)
+    engine.event_rows[0] = 0
+    clearing.set_mark(engine, 0, 900, 0)
+    first = engine.events[0, [engines.EV_KIND, engines.EV_ORDER, engines.EV_REASON]].tolist()
+    assert first == [engines.EV_CANCELED, resting, engines.BY_LIQUIDATION]
+    assert position(engine, 3, POS_BUY_LOTS, 1) == 0
+
+
+@pytest.mark.parametrize("rate", [10_000, -3_333, 1])
+def test_funding_sums_to_zero_with_the_rounding_in_the_fund(rate: int) -> None:
+    engine = new_engine()
+    opened(engine, 3, 4, 333)
+    opened(engine, 5, 4, 77)
+    clearing.set_mark(engine, 0, 1007, 0)
+    before = [sum(wallet(engine, owner)) for owner in range(OWNERS + 1)]
+    rounding = clearing.pay_funding(engine, 0, rate, 0)
+    paid = [b - sum(wallet(engine, owner)) for owner, b in enumerate(before)]
+    worth = [int(lots) * 1007 * 1000 for lots in engine.accounts.positions[:, 0, POS_LOTS]]
+    assert sum(paid) == 0 and 0 <= rounding < OWNERS and paid[FUND] == -rounding
+    assert paid[3] == -(-worth[3] * rate // 10**8) and paid[4] == -(-worth[4] * rate // 10**8)
+    rows = engine.events[: engine.event_rows[0]]
+    told = rows[rows[:, engines.EV_KIND] == engines.EV_FUNDING][:, [engines.EV_OWNER, engines.EV_REASON]].tolist()
+    assert told == [[owner, -paid[owner]] for owner in (3, 4, 5)]
+
+
+def test_a_band_a_halt_and_a_tier_refuse() -> None:
+    engine = new_engine(deposit=10**5 * UNIT)
+    assert order(engine, 3, BUY, 1051, 1) == engines.REFUSED_BAND
+    assert order(engine, 3, SELL, 949, 1) == engines.REFUSED_BAND
+    assert order(engine, 3, BUY, 900, 1) > 0, "cheap bids are welcome"
+    assert order(engine, 3, BUY, 1000, 41_000) == engines.REFUSED_LEVERAGE, "410 quote allow 10x"
+    assert set_leverage(engine, 3, 10) == 0
+    assert order(engine, 3, BUY, 1000, 41_000) > 0
+    assert set_leverage(engine, 3, 11) == margin.LEVERAGE_TOO_HIGH
+    clearing.set_halted(engine, 0, True)
+    assert order(engine, 3, BUY, 900, 1) == engines.REFUSED_HALTED
+    clearing.set_halted(engine, 0, False)
+    assert order(engine, 3, BUY, 900, 1) > 0
+
+
+def test_leverage_and_mode_change_only_where_the_margin_allows() -> None:
+    engine = new_engine(deposit=2 * UNIT)
+    opened(engine, 3, 1, 3000)
+    assert set_leverage(engine, 3, 10) == margin.MARGIN_SHORT, "30 quote at 10x need 3"
+    assert margin.set_margin_mode(engine.accounts, 0, 3, ISOLATED) == margin.POSITION_OPEN
+    set_isolated(engine, 4)
+    opened(engine, 4, 1, 1000)
+    assert set_leverage(engine, 4, 10) == margin.POSITION_OPEN
+    assert set_leverage(engine, 4, 50) == 0
+    assert margin.move_isolated(engine.accounts, 0, 4, UNIT) == 0 and wallet(engine, 4)[1] == UNIT + UNIT // 2
+    assert margin.move_isolated(engine.accounts, 0, 4, -(UNIT + UNIT // 2)) == margin.MARGIN_SHORT
+    assert margin.move_isolated(engine.accounts, 0, 4, -(UNIT + 3 * UNIT // 10)) == 0, "10 quote at 50x need 0.2"
+    assert margin.move_isolated(engine.accounts, 1, 4, 1) == margin.POSITION_OPEN
+
+
+@pytest.mark.parametrize("isolated", [False, True])
+@pytest.mark.parametrize("side", [BUY, SELL])
+def test_the_liquidation_price_is_where_it_happens(side: int, isolated: bool) -> None:
+    engine = new_engine(deposit=3 * UNIT)
+    if isolated:
+        set_isolated(engine, 3)
+    opened(engine, *((3, 1) if side == BUY else (1, 3)), 1500)
+    price = margin.liquidation_price(engine.accounts, 0, 3)
+    better = 1 if side == BUY else -1
+    assert 0 < better * (START - price) < 250
+    clearing.set_mark(engine, 0, price + better, 0)
+    assert position(engine, 3, POS_LOTS), "not yet"
+    clearing.set_mark(engine, 0, price - better, 0)
+    assert not position(engine, 3, POS_LOTS)
+    assert margin.liquidation_price(engine.accounts, 0, 3) == 0
+
+
+def test_an_expired_future_settles_everybody_and_trades_no_more() -> None:
+    engine = new_engine()
+    opened(engine, 3, 4, 500, i=2)
+    resting = order(engine, 5, BUY, 990, 10, 2)
+    total = clearing.totals(engine)
+    engine.event_rows[0] = 0
+    clearing.set_mark(engine, 2, 1040, 0)
+    clearing.settle_expiry(engine, 2, 1050, 0)
+    assert not engine.accounts.positions[:, 2, [POS_LOTS, POS_COST, POS_BUY_LOTS]].any()
+    assert wallet(engine, 3)[0] == 100 * UNIT + 50 * 500 * 1000 - 5 * UNIT * TAKER_FEE // 10**6
+    assert order(engine, 3, BUY, 1000, 1, 2) == engines.REFUSED_HALTED
+    events = engine.events[: engine.event_rows[0], [engines.EV_KIND, engines.EV_ORDER, engines.EV_OWNER]].tolist()
+    assert events == [
+        [engines.EV_CANCELED, resting, 5], [engines.EV_SETTLED, 0, 3], [engines.EV_SETTLED, 0, 4],
+    ]  # fmt: skip
+    check_sums(engine, total)
+
+
+@settings(max_examples=200, deadline=None, derandomize=True)
+@given(st.integers(-(2**62), 2**62), st.integers(1, 2**62), st.data())
+def test_a_proportion_is_the_exact_floor(units: int, whole: int, data: st.DataObject) -> None:
+    part = data.draw(st.integers(0, whole))
+    assert margin.proportion(units, part, whole) == units * part // whole
+
+
+@settings(max_examples=15, deadline=None, derandomize=True)
+@given(moves)
+def test_sums_hold_where_owners_mix_cross_and_isolated(sequence: list[tuple[str, int, int, int, int, int]]) -> None:
+    engine = new_engine(deposit=20 * UNIT)
+    engine.accounts.positions[2:5, 1, POS_MODE] = ISOLATED
+    total = clearing.totals(engine)
+    for kind, owner, i, side, offset, size in sequence:
+        engine = clearing.with_room(engine)
+        mark = int(engine.accounts.marks[i])
+        if kind == "mark":
+            clearing.set_mark(engine, i, max(5, mark + mark * offset // 200), 0)
+        elif kind == "funding":
+            clearing.pay_funding(engine, i, offset * 20_000, 0)
+        elif kind == "move":
+            margin.move_isolated(engine.accounts, i, owner, offset * size * 10**5)
+        elif kind in ("rest", "take"):
+            order(engine, owner, side, max(1, mark + offset), size * size, i)
+        check_sums(engine, total)
+    for i in range(len(CONTRACTS)):
+        engine = clearing.with_room(engine)
+        clearing.settle_expiry(engine, i, 1000, 0)
+        check_sums(engine, total)
+    assert not engine.accounts.positions[:, :, [POS_LOTS, POS_COST]].any()
