@@ -1,8 +1,9 @@
 """What stands before every handler: bounds on what a client may send and keep busy, rate limits, faults, last resort.
 
 Whatever arrives, the client gets an answer in Binance's form or a closed connection, and the server goes on: bodies
-are bounded in size and in time, headers by the HTTP parser, idle and half-sent requests by `IDLE_SECONDS`, WebSocket
-readers by their queue (`market.streams`). An exception that no handler expected is logged and answered with -1000.
+are bounded in size and in time and never unpacked, headers by the HTTP parser, idle and half-sent requests by
+`IDLE_SECONDS`, WebSocket readers by their queue (`market.streams`). An exception that no handler expected is logged
+and answered with -1000.
 """
 
 import asyncio
@@ -43,7 +44,7 @@ def runner(routes: Sequence[web.RouteDef], venue: "Venue | None" = None) -> web.
         app.cleanup_ctx.append(_looking(venue))
     return web.AppRunner(
         app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=IDLE_SECONDS, max_line_size=MOST_LINE,
-        max_field_size=MOST_LINE, max_headers=MOST_HEADERS, logger=_quiet(),
+        max_field_size=MOST_LINE, max_headers=MOST_HEADERS, auto_decompress=False, logger=_quiet(),
     )  # fmt: skip
 
 
@@ -84,8 +85,10 @@ async def survive(request: web.Request, handler: Handler) -> web.StreamResponse:
         return await handler(request)
     except Refused as error:
         return answer({"code": error.code, "msg": error.message}, error.status)
-    except (web.HTTPException, ConnectionError, asyncio.CancelledError):
+    except web.HTTPException:
         raise
+    except ConnectionError:
+        return web.Response(status=400)  # the client is gone: nobody reads this
     except Exception:
         log.exception("%s %s failed", request.method, request.path)
         return answer({"code": -1000, "msg": "An unknown error occurred while processing the request."}, 500)
