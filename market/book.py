@@ -115,190 +115,197 @@ def _grown(book: Book, slots: int) -> Book:
 # -- slots and queues -------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
-def level_at(levels: Any, count: int, side: int, price: int) -> int:
-    """Index of the first level that is not worse than `price`; `count` if all are worse."""
-    low, high = 0, count
-    while low < high:
-        middle = (low + high) // 2
-        held = levels[middle, LEVEL_PRICE]
-        worse = held < price if side == BUY else held > price
-        if worse:
-            low = middle + 1
-        else:
-            high = middle
-    return low
+# What makes these loops fast: one exit per function, no view of an array, and every array in use on the last line. Then
+# Numba's reference counts cancel out and the functions melt into each other; otherwise each call costs ten times more.
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def to_the_end(_state: Any) -> int:
+    """Zero: added on the last line by functions that use the arrays in one branch only."""
+    return 0
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def level_at(book: Any, i: int, side: int, price: int) -> int:
+    """Index of the first level of a side that is not worse than `price`; the count of levels if all are worse.
+
+    Looks from the best price down: nearly everything happens near the touch.
+    """
+    at, sign = book.meta[i, BUY_LEVELS + side], 1 - 2 * side
+    while at > 0 and book.levels[i, side, at - 1, LEVEL_PRICE] * sign >= price * sign:
+        at -= 1
+    return at
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def take_slot(book: Any, i: int, owner: int, side: int, price: int, order_id: int) -> int:
     """A free slot with these fields and all others zero."""
-    order = book.orders[i, book.meta[i, FREE_SLOT]]
-    slot = book.meta[i, FREE_SLOT]
-    book.meta[i, FREE_SLOT] = order[ORDER_NEXT]
-    book.meta[i, RESTING] += 1
-    order[ORDER_ID], order[ORDER_OWNER], order[ORDER_SIDE], order[ORDER_PRICE] = order_id, owner, side, price
-    order[ORDER_LOTS] = order[ORDER_FLAGS] = order[ORDER_HIDDEN] = order[ORDER_DISPLAY] = 0
-    order[ORDER_STP] = order[ORDER_EXPIRY] = 0
-    return int(slot)
+    orders, meta = book.orders, book.meta
+    slot = meta[i, FREE_SLOT]
+    meta[i, FREE_SLOT] = orders[i, slot, ORDER_NEXT]
+    meta[i, RESTING] += 1
+    orders[i, slot, ORDER_ID], orders[i, slot, ORDER_OWNER] = order_id, owner
+    orders[i, slot, ORDER_SIDE], orders[i, slot, ORDER_PRICE] = side, price
+    for field in range(ORDER_FLAGS, ORDER_FIELDS):
+        orders[i, slot, field] = 0
+    return slot
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def free_slot(book: Any, i: int, slot: int) -> None:
     """Give a slot back that stands in no queue."""
-    order = book.orders[i, slot]
-    order[ORDER_ID] = order[ORDER_LOTS] = 0
-    order[ORDER_NEXT] = book.meta[i, FREE_SLOT]
-    book.meta[i, FREE_SLOT] = slot
-    book.meta[i, RESTING] -= 1
+    orders, meta = book.orders, book.meta
+    orders[i, slot, ORDER_ID] = orders[i, slot, ORDER_LOTS] = 0
+    orders[i, slot, ORDER_NEXT] = meta[i, FREE_SLOT]
+    meta[i, FREE_SLOT] = slot
+    meta[i, RESTING] -= 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def enqueue(book: Any, i: int, slot: int) -> None:
     """Queue the slot's order behind all others of its price, and count its hidden parts."""
-    meta, orders = book.meta[i], book.orders[i]
-    order = orders[slot]
-    side, price, lots, hidden = order[ORDER_SIDE], order[ORDER_PRICE], order[ORDER_LOTS], order[ORDER_HIDDEN]
-    levels = book.levels[i, side]
-    order[ORDER_PREVIOUS] = order[ORDER_NEXT] = -1
-    count = meta[BUY_LEVELS + side]
-    at = level_at(levels, count, side, price)
-    if at < count and levels[at, LEVEL_PRICE] == price:
-        tail = levels[at, LEVEL_TAIL]
-        orders[tail, ORDER_NEXT] = slot
-        order[ORDER_PREVIOUS] = tail
-        levels[at, LEVEL_LOTS] += lots
-        levels[at, LEVEL_HIDDEN] += hidden
-        levels[at, LEVEL_TAIL] = slot
+    meta, orders, levels = book.meta, book.orders, book.levels
+    side, price, hidden = orders[i, slot, ORDER_SIDE], orders[i, slot, ORDER_PRICE], orders[i, slot, ORDER_HIDDEN]
+    count, before = meta[i, BUY_LEVELS + side], -1
+    at = level_at(book, i, side, price)
+    if at < count and levels[i, side, at, LEVEL_PRICE] == price:
+        before = levels[i, side, at, LEVEL_TAIL]
+        orders[i, before, ORDER_NEXT] = slot
     else:
         for k in range(count, at, -1):
             for field in range(LEVEL_FIELDS):
-                levels[k, field] = levels[k - 1, field]
-        levels[at, LEVEL_PRICE], levels[at, LEVEL_LOTS], levels[at, LEVEL_HIDDEN] = price, lots, hidden
-        levels[at, LEVEL_HEAD] = levels[at, LEVEL_TAIL] = slot
-        meta[BUY_LEVELS + side] = count + 1
+                levels[i, side, k, field] = levels[i, side, k - 1, field]
+        levels[i, side, at, LEVEL_PRICE], levels[i, side, at, LEVEL_HEAD] = price, slot
+        levels[i, side, at, LEVEL_LOTS] = levels[i, side, at, LEVEL_HIDDEN] = 0
+        meta[i, BUY_LEVELS + side] = count + 1
     if hidden > 0:
-        meta[PARTS] += (hidden - 1) // order[ORDER_DISPLAY] + 1
-    meta[UPDATE_ID] += 1
+        meta[i, PARTS] += (hidden - 1) // orders[i, slot, ORDER_DISPLAY] + 1
+    levels[i, side, at, LEVEL_LOTS] += orders[i, slot, ORDER_LOTS]
+    levels[i, side, at, LEVEL_HIDDEN] += hidden
+    levels[i, side, at, LEVEL_TAIL] = slot
+    orders[i, slot, ORDER_PREVIOUS], orders[i, slot, ORDER_NEXT] = before, -1
+    meta[i, UPDATE_ID] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def dequeue(book: Any, i: int, slot: int) -> None:
     """Take an order out of its queue, and its level out of the book if it was the last there; the slot stays taken."""
-    meta, orders = book.meta[i], book.orders[i]
-    order = orders[slot]
-    side, hidden = order[ORDER_SIDE], order[ORDER_HIDDEN]
-    levels = book.levels[i, side]
-    count = meta[BUY_LEVELS + side]
-    at = level_at(levels, count, side, order[ORDER_PRICE])
-    before, after = order[ORDER_PREVIOUS], order[ORDER_NEXT]
-    levels[at, LEVEL_LOTS] -= order[ORDER_LOTS]
-    levels[at, LEVEL_HIDDEN] -= hidden
+    meta, orders, levels = book.meta, book.orders, book.levels
+    side, hidden = orders[i, slot, ORDER_SIDE], orders[i, slot, ORDER_HIDDEN]
+    before, after = orders[i, slot, ORDER_PREVIOUS], orders[i, slot, ORDER_NEXT]
+    at, count = level_at(book, i, side, orders[i, slot, ORDER_PRICE]), meta[i, BUY_LEVELS + side]
     if before >= 0:
-        orders[before, ORDER_NEXT] = after
+        orders[i, before, ORDER_NEXT] = after
     else:
-        levels[at, LEVEL_HEAD] = after
+        levels[i, side, at, LEVEL_HEAD] = after
     if after >= 0:
-        orders[after, ORDER_PREVIOUS] = before
+        orders[i, after, ORDER_PREVIOUS] = before
     else:
-        levels[at, LEVEL_TAIL] = before
-    if before < 0 and after < 0:
-        for k in range(at, count - 1):
-            for field in range(LEVEL_FIELDS):
-                levels[k, field] = levels[k + 1, field]
-        meta[BUY_LEVELS + side] = count - 1
+        levels[i, side, at, LEVEL_TAIL] = before
     if hidden > 0:
-        meta[PARTS] -= (hidden - 1) // order[ORDER_DISPLAY] + 1
-    meta[UPDATE_ID] += 1
+        meta[i, PARTS] -= (hidden - 1) // orders[i, slot, ORDER_DISPLAY] + 1
+    levels[i, side, at, LEVEL_LOTS] -= orders[i, slot, ORDER_LOTS]
+    levels[i, side, at, LEVEL_HIDDEN] -= hidden
+    emptied = before < 0 and after < 0
+    for k in range(at, count - 1 if emptied else at):
+        for field in range(LEVEL_FIELDS):
+            levels[i, side, k, field] = levels[i, side, k + 1, field]
+    meta[i, BUY_LEVELS + side] = count - emptied
+    meta[i, UPDATE_ID] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def shrink(book: Any, i: int, slot: int, lots: int) -> None:
     """Make a resting order smaller by so many lots without losing its place: hidden lots go first.
 
     `lots` is less than what the order has.
     """
-    order = book.orders[i, slot]
-    side, hidden, display = order[ORDER_SIDE], order[ORDER_HIDDEN], order[ORDER_DISPLAY]
-    levels = book.levels[i, side]
-    at = level_at(levels, book.meta[i, BUY_LEVELS + side], side, order[ORDER_PRICE])
+    meta, orders, levels = book.meta, book.orders, book.levels
+    side, hidden, display = orders[i, slot, ORDER_SIDE], orders[i, slot, ORDER_HIDDEN], orders[i, slot, ORDER_DISPLAY]
+    at = level_at(book, i, side, orders[i, slot, ORDER_PRICE])
     concealed = min(hidden, lots)
     if concealed > 0:
-        parts = (hidden - 1) // display + 1
         kept = hidden - concealed
-        book.meta[i, PARTS] -= parts - ((kept - 1) // display + 1 if kept > 0 else 0)
-        order[ORDER_HIDDEN] = kept
-        levels[at, LEVEL_HIDDEN] -= concealed
-    order[ORDER_LOTS] -= lots - concealed
-    levels[at, LEVEL_LOTS] -= lots - concealed
-    book.meta[i, UPDATE_ID] += 1
+        meta[i, PARTS] -= (hidden - 1) // display - (kept - 1) // display
+        orders[i, slot, ORDER_HIDDEN] = kept
+        levels[i, side, at, LEVEL_HIDDEN] -= concealed
+    orders[i, slot, ORDER_LOTS] -= lots - concealed
+    levels[i, side, at, LEVEL_LOTS] -= lots - concealed
+    meta[i, UPDATE_ID] += 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def lots_of(book: Any, i: int, slot: int) -> int:
     """What is left of an order, shown and hidden."""
-    return int(book.orders[i, slot, ORDER_LOTS] + book.orders[i, slot, ORDER_HIDDEN])
+    return book.orders[i, slot, ORDER_HIDDEN]
 
 
 # -- matching ---------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def crosses(book: Any, i: int, side: int, price: int) -> bool:
     """Whether an order at `price` would trade at once."""
-    count = book.meta[i, BUY_LEVELS + 1 - side]
-    if count == 0:
-        return False
-    best = book.levels[i, 1 - side, count - 1, LEVEL_PRICE]
-    return bool(best <= price) if side == BUY else bool(best >= price)
+    other = 1 - side
+    best = book.meta[i, BUY_LEVELS + other] - 1
+    answer = False
+    if best >= 0:
+        held = book.levels[i, other, best, LEVEL_PRICE]
+        answer = held <= price if side == BUY else held >= price
+    return answer
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def sweep(book: Any, i: int, side: int, price: int, lots: int, budget: int) -> tuple[int, int]:
     """Lots a taker would get now at `price` or better for at most `budget` ticks × lots, and what they cost."""
-    levels = book.levels[i, 1 - side]
-    got, cost = 0, 0
-    for at in range(book.meta[i, BUY_LEVELS + 1 - side] - 1, -1, -1):
-        level_price = levels[at, LEVEL_PRICE]
-        if got == lots or (level_price > price if side == BUY else level_price < price):
-            break
-        take = min(lots - got, levels[at, LEVEL_LOTS] + levels[at, LEVEL_HIDDEN])
-        affordable = (budget - cost) // level_price
-        got += min(take, affordable)
-        cost += min(take, affordable) * level_price
-        if affordable < take:
-            break
+    levels, other = book.levels, 1 - side
+    got, cost, at = 0, 0, book.meta[i, BUY_LEVELS + other] - 1
+    while at >= 0 and got < lots:
+        level_price = levels[i, other, at, LEVEL_PRICE]
+        fits = level_price <= price if side == BUY else level_price >= price
+        if fits:
+            shown = levels[i, other, at, LEVEL_LOTS] + levels[i, other, at, LEVEL_HIDDEN]
+            take = min(lots - got, shown)
+            if cost + take * level_price > budget:
+                take = (budget - cost) // level_price
+            got += take
+            cost += take * level_price
+            fits = take == shown
+        at = at - 1 if fits else -1
     return got, cost
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def trade(book: Any, i: int, slot: int, taker: int, taker_order: int, lots: int, time: int) -> None:
-    """Trade `lots`, at most what it shows, with the resting order of `slot`: tape and queue move on."""
-    order, row = book.orders[i, slot], book.tape[book.tape_rows[0]]
-    side, price = order[ORDER_SIDE], order[ORDER_PRICE]
-    row[TAPE_INSTRUMENT], row[TAPE_ID], row[TAPE_TIME] = i, book.meta[i, NEXT_TRADE_ID], time
-    row[TAPE_PRICE], row[TAPE_LOTS], row[TAPE_BUYER_IS_MAKER] = price, lots, side == BUY
-    row[TAPE_MAKER_ORDER], row[TAPE_TAKER_ORDER] = order[ORDER_ID], taker_order
-    row[TAPE_MAKER], row[TAPE_TAKER] = order[ORDER_OWNER], taker
-    row[TAPE_MAKER_LEFT] = order[ORDER_LOTS] + order[ORDER_HIDDEN] - lots
-    book.tape_rows[0] += 1
-    book.meta[i, NEXT_TRADE_ID] += 1
-    if lots < order[ORDER_LOTS]:
-        order[ORDER_LOTS] -= lots
-        at = level_at(book.levels[i, side], book.meta[i, BUY_LEVELS + side], side, price)
-        book.levels[i, side, at, LEVEL_LOTS] -= lots
+    """Trade `lots`, at most what it shows, with the resting order of `slot`, the first of its level.
+
+    The tape gets a row, and the queue moves on.
+    """
+    orders, tape, row = book.orders, book.tape, book.tape_rows[0]
+    side, shown, hidden = orders[i, slot, ORDER_SIDE], orders[i, slot, ORDER_LOTS], orders[i, slot, ORDER_HIDDEN]
+    tape[row, TAPE_INSTRUMENT], tape[row, TAPE_ID], tape[row, TAPE_TIME] = i, book.meta[i, NEXT_TRADE_ID], time
+    tape[row, TAPE_PRICE], tape[row, TAPE_LOTS] = orders[i, slot, ORDER_PRICE], lots
+    tape[row, TAPE_BUYER_IS_MAKER] = side == BUY
+    tape[row, TAPE_MAKER_ORDER], tape[row, TAPE_TAKER_ORDER] = orders[i, slot, ORDER_ID], taker_order
+    tape[row, TAPE_MAKER], tape[row, TAPE_TAKER] = orders[i, slot, ORDER_OWNER], taker
+    tape[row, TAPE_MAKER_LEFT] = shown + hidden - lots
+    if lots < shown:
+        book.orders[i, slot, ORDER_LOTS] = shown - lots
+        book.levels[i, side, book.meta[i, BUY_LEVELS + side] - 1, LEVEL_LOTS] -= lots
         book.meta[i, UPDATE_ID] += 1
-        return
-    dequeue(book, i, slot)
-    if order[ORDER_HIDDEN] == 0:
-        free_slot(book, i, slot)
-        return
-    order[ORDER_LOTS] = min(order[ORDER_DISPLAY], order[ORDER_HIDDEN])
-    order[ORDER_HIDDEN] -= order[ORDER_LOTS]
-    enqueue(book, i, slot)
+    else:
+        dequeue(book, i, slot)
+        if hidden == 0:
+            free_slot(book, i, slot)
+        else:
+            next_part = min(book.orders[i, slot, ORDER_DISPLAY], hidden)
+            book.orders[i, slot, ORDER_LOTS], book.orders[i, slot, ORDER_HIDDEN] = next_part, hidden - next_part
+            enqueue(book, i, slot)
+    book.meta[i, NEXT_TRADE_ID] += 1
+    book.tape_rows[0] = row + 1
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def match(
     book: Any, i: int, taker: int, taker_order: int, side: int, price: int, lots: int, not_own: bool, time: int
 ) -> tuple[int, int]:
@@ -309,25 +316,25 @@ def match(
 
     Returns the lots left and the slot it stopped before, or -1.
     """
-    levels = book.levels[i, 1 - side]
-    while lots > 0:
-        best = book.meta[i, BUY_LEVELS + 1 - side] - 1
-        if best < 0:
-            break
-        level_price = levels[best, LEVEL_PRICE]
-        if level_price > price if side == BUY else level_price < price:
-            break
-        slot = levels[best, LEVEL_HEAD]
-        order = book.orders[i, slot]
-        if order[ORDER_FLAGS] & REDUCE_ONLY or (not_own and order[ORDER_OWNER] == taker):
-            return lots, int(slot)
-        taken = min(lots, order[ORDER_LOTS])
-        trade(book, i, slot, taker, taker_order, taken, time)
-        lots -= taken
-    return lots, -1
+    levels, orders, other, blocked, goes = book.levels, book.orders, 1 - side, -1, lots > 0
+    while goes:
+        goes = False
+        best = book.meta[i, BUY_LEVELS + other] - 1
+        if best >= 0:
+            held = levels[i, other, best, LEVEL_PRICE]
+            if held <= price if side == BUY else held >= price:
+                slot = levels[i, other, best, LEVEL_HEAD]
+                if orders[i, slot, ORDER_FLAGS] & REDUCE_ONLY or (not_own and orders[i, slot, ORDER_OWNER] == taker):
+                    blocked = slot
+                else:
+                    taken = min(lots, orders[i, slot, ORDER_LOTS])
+                    trade(book, i, slot, taker, taker_order, taken, time)
+                    lots -= taken
+                    goes = lots > 0
+    return lots, blocked
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def place(
     book: Any, i: int, owner: int, side: int, price: int, lots: int, rests: bool, time: int
 ) -> tuple[int, int, int]:
@@ -343,18 +350,18 @@ def place(
         slot = take_slot(book, i, owner, side, price, order_id)
         book.orders[i, slot, ORDER_LOTS] = left
         enqueue(book, i, slot)
-    return order_id, lots - left, slot
+    return order_id, lots - left, slot + to_the_end(book)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy")
 def remove(book: Any, i: int, slot: int, order_id: int) -> int:
     """Take a resting order out of the book; returns its remaining lots, 0 if it rests there no more."""
-    if book.orders[i, slot, ORDER_ID] != order_id:
-        return 0
-    left = lots_of(book, i, slot)
-    dequeue(book, i, slot)
-    free_slot(book, i, slot)
-    return left
+    left = 0
+    if order_id > 0 and book.orders[i, slot, ORDER_ID] == order_id:
+        left = lots_of(book, i, slot)
+        dequeue(book, i, slot)
+        free_slot(book, i, slot)
+    return left + to_the_end(book)
 
 
 def depth(book: Book, i: int, side: int, limit: int) -> Integers:
