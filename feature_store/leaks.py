@@ -187,20 +187,24 @@ def _shown(value: object) -> str:
 
 
 def find_service_leaks(
-    service: FeatureService, open_times: Times, bars: Floats, cuts: int = 100, seed: int = 0
-) -> list[Leak]:
+    service: FeatureService, open_times: Times, bars: Floats, cuts: int = 100, seed: int = 0,
+    stored: Floats | None = None,
+) -> list[Leak]:  # fmt: skip
     """The same of a feature service, exactly: each cut-off is rebuilt from the bars closed by then, as live has them.
 
-    A rebuild starts where a scan for its last row would start (`service.periods.scan_start`), so a thousand take a
-    second or two.
+    A rebuild starts where a scan for its last row would start (`service.periods.scan_start`), so a thousand take some
+    seconds.
+
+    Args:
+        stored: [n, k], features of the same bars as they were stored, to compare instead of computing them again.
     """
     periods = service.periods
-    whole = compute(service, open_times, bars)
+    whole = compute(service, open_times, bars) if stored is None else stored
     leaks: dict[str, Leak] = {}
     for cut in draw_cuts(_decisions(service, open_times), cuts, seed):
         end = int(np.searchsorted(open_times, cut - PUBLICATION_DELAY - periods.bar_us, side="right"))
-        first = int(np.searchsorted(open_times, periods.scan_start(int(open_times[end - 1]))))
-        known = int(np.searchsorted(open_times, periods.start(int(open_times[end - 1]))))
+        last = int(open_times[end - 1])
+        first, known = np.searchsorted(open_times, (periods.scan_start(last), periods.start(last))).tolist()
         again = compute(service, open_times[first:end], bars[first:end])[known - first :]
         before, after = (_frame(service, open_times[known:end], values) for values in (whole[known:end], again))
         for leak in _differences(before, after, cut, 0.0):

@@ -10,8 +10,11 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from feature_store.leaks import find_service_leaks
 from feature_store.offline import point_in_time_join
+from feature_store.scan import compute
 from feature_store.service import FeatureService
+from feature_store.view import BAR_COLUMNS
 from lake.errors import ContractViolated, NothingStored
 from lake.intervals import Interval, timeframe_us
 from lake.storage import Lake
@@ -61,6 +64,34 @@ def load_panel(
     joined = point_in_time_join(bars, features.drop("service_hash"), service.feature_names, lookback)
     rows = {name: _rows(joined, name, service.feature_names) for name in instruments}
     return lay_out(rows, service.feature_names, service.timeframe, service.name, service.content_hash, at)
+
+
+def find_stored_leaks(
+    lake: Lake, service: FeatureService, instruments: Sequence[str], versions: dict[str, int], cuts: int = 20
+) -> list[str]:
+    """Stored features that the bars closed by their time do not give, one line each; see `feature_store.leaks`.
+
+    Raises:
+        NothingStored, ContractViolated: as `load_panel`.
+    """
+    wanted, found = pl.col("instrument").is_in(list(instruments)), []
+    bars = lake.scan(BARS_5M, None, versions[BARS_5M.name]).filter(wanted)
+    features = lake.scan(FEATURES_5M, None, versions[FEATURES_5M.name]).filter(wanted)
+    both = bars.select("instrument", "open_time", *BAR_COLUMNS).join(
+        features.select("instrument", "open_time", "service_hash", *service.feature_names),
+        on=["instrument", "open_time"], how="left",
+    )  # fmt: skip
+    rows = both.sort("instrument", "open_time").collect()
+    for name in instruments:
+        part = rows.filter(pl.col("instrument") == name)
+        times = part["open_time"].dt.epoch("us").to_numpy()
+        values = part.select(BAR_COLUMNS).to_numpy()
+        stored = part.select(pl.col(service.feature_names).fill_null(np.nan)).to_numpy()
+        absent = part["service_hash"].is_null().to_numpy()
+        stored = np.where(absent[:, None], compute(service, times, values), stored)  # nothing stored, nothing to check
+        leaks = find_service_leaks(service, times, values, cuts, stored=stored)
+        found += [f"{name} {leak}" for leak in leaks]
+    return found
 
 
 def _rows(joined: pl.DataFrame, instrument: str, columns: tuple[str, ...]) -> tuple[Ints, Floats, Floats]:

@@ -71,8 +71,9 @@ class Verdict:
 
 
 def judge(
-    candidate: Contender, champion: Contender | None, data: Callable[[Manifest], Panel], rules: Rules = RULES
-) -> Verdict:
+    candidate: Contender, champion: Contender | None, data: Callable[[Manifest], Panel], rules: Rules = RULES,
+    leaks: Callable[[Manifest], list[str]] | None = None,
+) -> Verdict:  # fmt: skip
     """Ask everything that can be asked; integrity comes first, and nothing of a broken bundle is read.
 
     Args:
@@ -80,6 +81,7 @@ def judge(
         champion: the one there is, judged on the candidate's days.
         data: the panel the candidate was trained on: rows to probe the graph with, prices to trade the champion on.
         rules: see gate_rules.
+        leaks: stored features that the bars closed by their time do not give; None where no lake is at hand.
     """
     rival = champion.label if champion else None
     try:
@@ -92,6 +94,8 @@ def judge(
     try:
         panel = data(manifest)
         checks.append(_graph(candidate, manifest, panel))
+        if leaks is not None:
+            checks.append(_known_then(leaks(manifest)))
         checks += _comparisons(candidate, champion, panel, rules)
     except BitacoraError as error:
         checks.append(Check("evidence", False, "readable data and daily returns", str(error)))
@@ -201,6 +205,12 @@ def _probe(model: OnnxModel, manifest: Manifest, panel: Panel) -> str:
     alone = np.concatenate([model.predict(features[i : i + 1]) for i in range(0, len(chosen), 16)])
     worst = float(np.abs(alone - together[::16]).max())
     return "" if worst <= 1e-6 else f"a row alone differs by {worst:.2g} from the same row in a batch"
+
+
+def _known_then(leaks: list[str]) -> Check:
+    """Whether random cut-offs rebuild the features it was trained on from the bars closed by then."""
+    found = f"{len(leaks)} columns that differ: {leaks[0]}" if leaks else "all as stored"
+    return Check("features known at their time", not leaks, "rebuilt from truncated bars, bit for bit", found)
 
 
 def _days(days: Ints, rules: Rules) -> Check:

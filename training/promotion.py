@@ -16,7 +16,7 @@ from lake.settings import HomeSettings
 from lake.storage import Lake
 from lake.tables.trading import PROMOTIONS
 from training import audit
-from training.dataset import load_panel
+from training.dataset import find_stored_leaks, load_panel
 from training.errors import NoSuchVersion
 from training.gate import Contender, Verdict, judge
 from training.panel import Panel
@@ -133,15 +133,27 @@ class Desk:
         with tempfile.TemporaryDirectory() as scratch:
             rival = self._contender(champion, Path(scratch) / "champion") if champion else None
             candidate = self._contender(version, Path(scratch) / "candidate")
-            return judge(candidate, rival, lambda manifest: self._panel(version, manifest))
+            return judge(
+                candidate, rival, lambda manifest: self._panel(version, manifest),
+                leaks=lambda manifest: self._leaks(version, manifest),
+            )  # fmt: skip
 
     def _contender(self, version: Version, folder: Path) -> Contender:
         return Contender(str(version), self._registry.download(version, folder), version.manifest_sha256)
 
     def _panel(self, version: Version, manifest: Manifest) -> Panel:
         """What the version was trained on, read again at the same table versions."""
-        instruments = version.tags.get("instruments", "").split(",")
-        return load_panel(self._lake, service(manifest.feature_service), instruments, versions=manifest.table_versions)
+        return load_panel(
+            self._lake, service(manifest.feature_service), _instruments(version), versions=manifest.table_versions
+        )
+
+    def _leaks(self, version: Version, manifest: Manifest) -> list[str]:
+        used = service(manifest.feature_service)
+        return find_stored_leaks(self._lake, used, _instruments(version), manifest.table_versions)
+
+
+def _instruments(version: Version) -> list[str]:
+    return version.tags.get("instruments", "").split(",")
 
 
 @contextmanager

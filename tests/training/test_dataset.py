@@ -17,7 +17,7 @@ from lake.storage import Lake
 from lake.tables.bars import BARS_5M
 from lake.tables.features import FEATURES_5M
 from market.scenario import Scenario, simulate_history
-from training.dataset import load_panel
+from training.dataset import find_stored_leaks, load_panel
 
 BTC, ETH = "binance:BTC/USDT", "binance:ETH/USDT"
 HISTORY = simulate_history(Scenario(seed=91, days=4))
@@ -91,3 +91,13 @@ def test_an_interval_selects_bars(tmp_path: Path) -> None:
     lake = lake_with(tmp_path, feature_rows(BTC, TIMES, BARS))
     interval = Interval(int(TIMES[100]), int(TIMES[900]))
     assert load_panel(lake, DEFAULT, [BTC], interval).open_times.tolist() == TIMES[100:900].tolist()
+
+
+def test_stored_features_that_knew_the_future_are_found(tmp_path: Path) -> None:
+    rows, versions = feature_rows(BTC, TIMES, BARS), {"bars_5m_v1": 0, "features_5m_v1": 0}
+    assert find_stored_leaks(lake_with(tmp_path / "clean", rows), DEFAULT, [BTC], versions) == []
+    some = rows.filter(pl.int_range(pl.len()) % 7 != 0)
+    assert find_stored_leaks(lake_with(tmp_path / "gaps", some), DEFAULT, [BTC], versions) == []
+    shifted = rows.with_columns(rsi_14=pl.col("rsi_14").shift(-1))
+    (found,) = find_stored_leaks(lake_with(tmp_path / "leaking", shifted), DEFAULT, [BTC], versions)
+    assert found.startswith(f"{BTC} rsi_14: the row of ")

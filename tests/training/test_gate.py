@@ -71,6 +71,13 @@ def test_a_sound_bundle_of_a_learnable_market_passes_every_check(trained: Traine
     assert orjson.loads(orjson.dumps(verdict.to_dict()))["passed"] is True
 
 
+def test_features_that_knew_the_future_are_refused(trained: Trained) -> None:
+    me = Contender("candidate", trained.folder, trained.sha256)
+    verdict = judge(me, None, lambda _: trained.panel, RULES, lambda _: ["rsi_14: the row of …"])
+    assert failed(verdict) == ["features known at their time"]
+    assert judge(me, None, lambda _: trained.panel, RULES, lambda _: []).passed
+
+
 def test_one_changed_byte_anywhere_is_refused(trained: Trained, tmp_path: Path) -> None:
     for name in ("model.onnx", "equity.csv", "metrics.json", "model_card.md", "manifest.json"):
         copy = tmp_path / name.replace(".", "_")
