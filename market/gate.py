@@ -44,7 +44,7 @@ def runner(routes: Sequence[web.RouteDef], venue: "Venue | None" = None) -> web.
         app.cleanup_ctx.append(_looking(venue))
     return web.AppRunner(
         app, access_log=None, shutdown_timeout=0.5, keepalive_timeout=IDLE_SECONDS, max_line_size=MOST_LINE,
-        max_field_size=MOST_LINE, max_headers=MOST_HEADERS, auto_decompress=False, logger=_quiet(),
+        max_field_size=MOST_LINE, max_headers=MOST_HEADERS, auto_decompress=False, lingering_time=1.0, logger=_quiet(),
     )  # fmt: skip
 
 

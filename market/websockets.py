@@ -1,5 +1,6 @@
 """The WebSocket endpoints: market streams (`/ws`, `/stream`) and the WebSocket API (`/ws-api/v3`) for user data."""
 
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from market.streams import MOST_STREAMS, PING_SECONDS, Client
 if TYPE_CHECKING:
     from market.venue import Venue
 
+log = logging.getLogger("market.websockets")
 Message = dict[str, Any]
 
 
@@ -137,6 +139,10 @@ def _served(client: Client, text: str, serve: Callable[[Client, Message], Messag
     except Refused as error:
         problem = {"error": {"code": error.code, "msg": error.message}, "id": message.get("id")}
         return problem if error.code > 0 else {"status": error.status, **problem}
+    except Exception:
+        log.exception("a WebSocket request failed")
+        problem = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
+        return {"error": problem, "id": message.get("id"), "status": 500}
 
 
 class ApiSession:
@@ -206,7 +212,7 @@ class ApiSession:
         return {"subscriptionId": number}
 
     def _unsubscribe(self, client: Client, number: object) -> Message:
-        if number is not None and number not in self._owners:
+        if number is not None and not (isinstance(number, int) and number in self._owners):
             raise Refused(-2036, "Unknown subscription.")
         whole = number if isinstance(number, int) else None
         self._venue.hub.unsubscribe_user(client, whole)
