@@ -1,6 +1,6 @@
 """The embedded exchange: a Binance-compatible spot venue on loopback, for tests, the demo and paper trading.
 
-    python -m market.server [--port N] [--admin-port N] [--seed N] [--speed X|max|lockstep] [--step T]
+    python -m market.server [--port N] [--admin-port N] [--seed N] [--speed X|max|lockstep] [--step T] [--replay FILE…]
                             [--agents none|default] [--accounts N] [--structure 0|1] [--days N] [--fee-bps X]
                             [--quote-balance X]
 
@@ -22,12 +22,14 @@ import orjson
 from aiohttp import web
 
 from lake.errors import BitacoraError, Misconfigured, UsageError
+from lake.instruments import instrument
 from lake.intervals import MINUTE
 from market import gate
 from market.admin import Admin
 from market.clock import parse_speed
 from market.faults import read_knobs
 from market.lockstep import parse_step
+from market.replay_venue import build_replay_venue
 from market.rest import Rest
 from market.scenario import Scenario
 from market.venue import Venue, build_venue
@@ -48,6 +50,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="fixes history, agents and test keys")
     parser.add_argument("--speed", type=parse_speed, default=1.0, help="market seconds per wall second; max; lockstep")
     parser.add_argument("--step", type=parse_step, default=MINUTE, help="between stops of lockstep: 1m, 5m, or in ms")
+    parser.add_argument("--replay", nargs="+", metavar="FILE", help="captures, bars or trades, or lake:TABLE, instead")
+    parser.add_argument("--replay-instrument", default="binance:BTC/USDT", help="which one the files hold")
     parser.add_argument("--agents", choices=("none", "default"), default="default", help="none leaves the books empty")
     parser.add_argument("--accounts", type=int, default=1, help="test accounts, keys printed on the ready line")
     parser.add_argument("--structure", type=int, choices=(0, 1), default=1, help="0 removes the learnable structure")
@@ -151,8 +155,13 @@ def main(arguments: list[str] | None = None) -> int:
             scenario, options.speed, options.agents == "default", options.accounts, options.fee_bps,
             options.quote_balance,
         )  # fmt: skip
+        if options.replay:
+            venue = build_replay_venue(
+                options.replay, instrument(options.replay_instrument), options.speed, options.accounts,
+                options.fee_bps, options.quote_balance, options.seed,
+            )  # fmt: skip
         venue.lockstep.step = options.step
-        venue.limiter.enforced = options.limits == "binance"
+        venue.limiter.enforced = options.limits == "binance" and venue.clock.runs_by_itself
         if options.faults:
             venue.faults.set(read_knobs(Path(options.faults).read_bytes()))
         asyncio.run(serve(venue, options.port, options.admin_port))
