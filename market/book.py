@@ -26,8 +26,8 @@ NO_PRICE = 2**62
 # and how many it shows at a time (0: all), flags, and what `market.engine` keeps: self-trade mode, when it expires.
 (
     ORDER_ID, ORDER_OWNER, ORDER_SIDE, ORDER_PRICE, ORDER_LOTS, ORDER_PREVIOUS, ORDER_NEXT, ORDER_FLAGS, ORDER_HIDDEN,
-    ORDER_DISPLAY, ORDER_STP, ORDER_EXPIRY, ORDER_EXPIRY_AT, ORDER_FIELDS,
-) = range(14)  # fmt: skip
+    ORDER_DISPLAY, ORDER_STP, ORDER_EXPIRY, ORDER_FIELDS,
+) = range(13)  # fmt: skip
 # Columns of Book.levels: lots that show, first and last slot of the queue, lots that do not show.
 LEVEL_PRICE, LEVEL_LOTS, LEVEL_HEAD, LEVEL_TAIL, LEVEL_HIDDEN, LEVEL_FIELDS = range(6)
 # Columns of Book.meta: levels per side, head of the list of free slots, slots in use, counters, and how many more
@@ -43,8 +43,8 @@ LEVEL_PRICE, LEVEL_LOTS, LEVEL_HEAD, LEVEL_TAIL, LEVEL_HIDDEN, LEVEL_FIELDS = ra
     TAPE_MAKER_FEE_ASSET, TAPE_TAKER_FEE_ASSET, TAPE_MAKER_REALIZED, TAPE_TAKER_REALIZED, TAPE_FIELDS,
 ) = range(18)  # fmt: skip
 
-REDUCE_ONLY, POST_ONLY_FLAG, WAITING = 1, 2, 4
-"""Bits of ORDER_FLAGS; a waiting order holds a slot and stands in no queue."""
+REDUCE_ONLY, POST_ONLY_FLAG, WAITING, FUNDED = 1, 2, 4, 8
+"""Bits of ORDER_FLAGS; a waiting order holds a slot and stands in no queue, a funded one has money locked meanwhile."""
 
 
 class Book(NamedTuple):
@@ -237,7 +237,7 @@ def shrink(book: Any, i: int, slot: int, lots: int) -> None:
 @njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def lots_of(book: Any, i: int, slot: int) -> int:
     """What is left of an order, shown and hidden."""
-    return book.orders[i, slot, ORDER_HIDDEN]
+    return book.orders[i, slot, ORDER_LOTS] + book.orders[i, slot, ORDER_HIDDEN]
 
 
 # -- matching ---------------------------------------------------------------------------------------------------------
