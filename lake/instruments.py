@@ -65,8 +65,8 @@ def _whole(value: Decimal, step: Decimal, what: str) -> int:
     return int(count)
 
 
-def _spot(symbol: str, tick: str, step: str) -> Instrument:
-    return Instrument("binance", symbol, Decimal(tick), Decimal(step), Decimal(step), Decimal("5"))
+def _spot(symbol: str, tick: str, step: str, venue: str = "binance", min_notional: str = "5") -> Instrument:
+    return Instrument(venue, symbol, Decimal(tick), Decimal(step), Decimal(step), Decimal(min_notional))
 
 
 INSTRUMENTS: dict[str, Instrument] = {
@@ -80,6 +80,19 @@ INSTRUMENTS: dict[str, Instrument] = {
         _spot("ADA/USDT", "0.0001", "0.1"),
     )
 }
+"""What is recorded, learned and traded unless said otherwise."""
+ANDINA: dict[str, Instrument] = {
+    instrument.id: instrument
+    for instrument in (
+        _spot("BTC/USDT", "0.1", "0.0001", "andina", "10"),
+        _spot("ETH/USDT", "0.05", "0.001", "andina", "10"),
+        _spot("SOL/USDT", "0.02", "0.01", "andina", "10"),
+        _spot("BNB/USDT", "0.05", "0.01", "andina", "10"),
+        _spot("XRP/USDT", "0.0002", "1", "andina", "10"),
+        _spot("ADA/USDT", "0.0002", "1", "andina", "10"),
+    )
+}
+"""The embedded market's second venue: coarser ticks and steps, larger orders."""
 
 
 def instrument(instrument_id: str) -> Instrument:
@@ -89,9 +102,9 @@ def instrument(instrument_id: str) -> Instrument:
         UnknownInstrument: the id is not in the catalogue; the message lists what is.
     """
     try:
-        return INSTRUMENTS[instrument_id]
+        return INSTRUMENTS.get(instrument_id) or ANDINA[instrument_id]
     except KeyError:
-        known = ", ".join(INSTRUMENTS)
+        known = ", ".join([*INSTRUMENTS, *ANDINA])
         raise UnknownInstrument(
             f"unknown instrument {instrument_id!r}: expected one of {known}. "
             "Write it as venue:BASE/QUOTE, or add it to lake/instruments.py."

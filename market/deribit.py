@@ -108,7 +108,7 @@ class Deribit:
         except Failed as error:
             return _rendered(received, number, error)
         finally:
-            self._venue.hub.publish()
+            self._venue.publish()
 
     def _serve(self, method: str, values: dict[str, str]) -> object:
         if method.startswith("private/"):

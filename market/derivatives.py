@@ -3,12 +3,10 @@
 `python -m market.server --derivatives` calls this; without it a venue is spot alone and nothing here runs.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
+from functools import partial
 from itertools import pairwise
 from typing import TYPE_CHECKING
-
-from aiohttp import web
 
 from market.agents import Agents
 from market.basis import CARRY, YEAR
@@ -24,15 +22,6 @@ from market.scenario import History
 if TYPE_CHECKING:
     from market.exchange import Exchange
     from market.venue import Venue
-
-
-@dataclass(frozen=True, slots=True)
-class Derivatives:
-    """What a venue with derivatives has beyond one without."""
-
-    desk: FuturesDesk
-    hub: FuturesHub
-    routes: tuple[web.RouteDef, ...]
 
 
 def past_of(history: History) -> Past:
@@ -51,15 +40,12 @@ def open_desk(exchange: "Exchange", past: Past, spot_agents: Agents | None, quot
     return desk
 
 
-def serve(venue: "Venue", desk: FuturesDesk) -> Derivatives:
-    """Streams and routes of derivatives and options; the hub joins those of the venue."""
+def serve(venue: "Venue", desk: FuturesDesk) -> None:
+    """Give a venue the streams and routes of its derivatives, and of the options over them."""
     hub = FuturesHub(desk)
-    venue.hubs.insert(0, hub)
-    options = Deribit(venue, lambda base, expiry: carry_of(desk, base, expiry))
-    routes = (
-        *FuturesRest(venue, desk).routes(), *FuturesSockets(venue, desk, hub).routes(), *options.routes(),
-    )  # fmt: skip
-    return Derivatives(desk, hub, routes)
+    venue.hubs.insert(0, hub)  # before spot's, which empties the outbox
+    venue.more_routes += FuturesRest(venue, desk).routes() + FuturesSockets(venue, desk, hub).routes()
+    venue.more_routes += Deribit(venue, partial(carry_of, desk)).routes()
 
 
 def carry_of(desk: FuturesDesk, base: str, expiry: int) -> float:

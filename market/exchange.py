@@ -24,6 +24,7 @@ from market.book import BUY, NO_PRICE, UNIT, Integers
 from market.bookkeeping import FIRST_CLIENT, Bookkeeper, Listener
 from market.candles import CLOSE, Candles
 from market.contracts import SPOT, Contract, asset_names
+from market.engine import Engine
 from market.errors import INSUFFICIENT_BALANCE, Refused, filter_failure
 from market.fees import COIN_ASSET, COIN_DISCOUNT, MAKER_RATE, SPOT_MARKET, TAKER_RATE
 from market.filters import AVERAGE_MINUTES, Checked, Filters
@@ -81,14 +82,17 @@ class Exchange:
         accounts: int,
         seed: int,
         quote_balance: Decimal = Decimal(100_000),
+        venue: str = "",
+        maker_fee_bps: Decimal | None = None,
     ) -> None:
         """Open the books at the end of the history that `candles` holds.
 
         Args:
             contracts: what trades, spot pairs first; rows of `candles` in the same order.
             crowds: who acts in every step, in this order.
-            fee_bps: of clients, maker and taker alike.
+            fee_bps: of clients; for makers only where `maker_fee_bps` is None.
             accounts: how many clients, each with `quote_balance` in every quote asset and in no other.
+            venue: makes the keys of its accounts differ from those of another venue of the same seed.
         """
         self.contracts = tuple(contracts)
         self.instruments = tuple(contract.instrument for contract in contracts)
@@ -108,21 +112,24 @@ class Exchange:
         self.outbox = Outbox()
         self.fee_bps = fee_bps
         self.trade_log = TradeLog(candles.next_trade_ids())
-        self.accounts = [self._new_account(n, seed) for n in range(accounts)]
+        self.accounts = [self._new_account(n, seed, venue) for n in range(accounts)]
         self.engine = engines.new_engine(self.contracts, FIRST_CLIENT + accounts)
         self.engine.book.meta[:, books.NEXT_TRADE_ID] = candles.next_trade_ids()
         self.engine.state[:, engines.STATE_LAST] = candles.bars[:, -1, CLOSE]
-        self.engine.accounts.fees.rates[FIRST_CLIENT : FIRST_CLIENT + accounts, SPOT_MARKET] = fee_rate(fee_bps)
+        rates = self.engine.accounts.fees.rates[FIRST_CLIENT : FIRST_CLIENT + accounts, SPOT_MARKET]
+        rates[:, TAKER_RATE] = fee_rate(fee_bps)
+        rates[:, MAKER_RATE] = fee_rate(fee_bps if maker_fee_bps is None else maker_fee_bps)
         self.listeners: list[Listener] = [SpotReports(self)]
         self._ids = random.Random(seed)
         self._executions = 0
         self._bookkeeper = Bookkeeper(self)
         self._fund(quote_balance)
 
-    def _new_account(self, number: int, seed: int) -> Account:
+    def _new_account(self, number: int, seed: int, venue: str) -> Account:
         count = len(self.contracts)
+        key, secret = (account_key(seed, number, what, venue) for what in ("key", "secret"))
         return Account(
-            FIRST_CLIENT + number, account_key(seed, number, "key"), account_key(seed, number, "secret"),
+            FIRST_CLIENT + number, key, secret,
             [[] for _ in range(count)], [[] for _ in range(count)], [{} for _ in range(count)], updated=self.time,
         )  # fmt: skip
 
@@ -163,6 +170,10 @@ class Exchange:
         """Bring the clients' orders up to what the engine did, and report it; for whoever called the engine itself."""
         self._bookkeeper.drain()
         self._bookkeeper.tell_balances()
+
+    def prepare(self, change: Callable[[Engine], Engine]) -> None:
+        """Replace the engine by what `change` makes of it, such as one with more room."""
+        self.engine = change(self.engine)
 
     def close(self, closed: dict[int, str]) -> None:
         """From now on these instruments, and no others, take no orders and match nothing."""
@@ -206,15 +217,23 @@ class Exchange:
         Raises:
             Refused: as `submit`, for all that does not depend on the book.
         """
-        i, filters = new.instrument, self.filters[new.instrument]
-        if not self.trading or i in self.closed:
-            raise Refused(-1013, "Market is closed.")
+        i = new.instrument
         held = account.by_client_id[i].get(new.client_order_id or "")
         if held is not None and (self.client_ids == "forever" or (held.is_open and self.client_ids == "open-only")):
             raise Refused(-2010, "Duplicate order sent.")
+        return self.check_filters(account, new)
+
+    def check_filters(self, account: Account, new: NewOrder) -> tuple[Checked, int]:
+        """As `check`, whatever the order's client id.
+
+        Raises:
+            Refused: the market is closed or a filter forbids the order.
+        """
+        i, filters = new.instrument, self.filters[new.instrument]
+        if not self.trading or i in self.closed:
+            raise Refused(-1013, "Market is closed.")
         own = [order for (instrument, _), order in account.open.items() if instrument == i]
-        tick = self.instruments[i].price_tick
-        last = int(self.candles.bars[i, -1, CLOSE]) * tick
+        last = int(self.candles.bars[i, -1, CLOSE]) * self.instruments[i].price_tick
         if new.quote_quantity is not None:
             filters.check_quote_quantity(new.quote_quantity)
             units = int(new.quote_quantity * UNIT)
@@ -222,9 +241,12 @@ class Exchange:
             if lots == 0:
                 raise filter_failure("LOT_SIZE")
             return Checked(0, lots), units
-        checked = filters.check(new, self.candles.average_price(i, AVERAGE_MINUTES) * tick, last)
+        checked = filters.check(new, self._average(i), last)
         filters.check_counts(new, len(own), sum(order.waits for order in own))
         return checked, 0
+
+    def _average(self, i: int) -> Decimal:
+        return self.candles.average_price(i, AVERAGE_MINUTES) * self.instruments[i].price_tick
 
     def _request(self, account: Account, new: NewOrder, checked: Checked) -> Integers:
         kind = self.filters[new.instrument].kind(new)
@@ -262,6 +284,54 @@ class Exchange:
         self._bookkeeper.end(order, "CANCELED", cancel_id)
         self.settle()
         return cancel_id
+
+    def amend(self, account: Account, order: Order, price: int, lots: int, client_id: str | None = None) -> int:
+        """Give an open order another price (ticks) or another quantity (lots in all); returns the report's number.
+
+        It keeps its place in the queue only where the price stays and the quantity shrinks. A new client id takes the
+        old one's place.
+
+        Raises:
+            Refused: the order is not open, or what the engine forbids.
+        """
+        i = order.instrument
+        if not order.is_open:
+            raise Refused(-2013, "Order does not exist.")
+        self.engine = engines.with_room(self.engine, 1)
+        left = lots - order.filled_lots
+        answer, _, slot = engines.amend(  # type: ignore[attr-defined]
+            self.engine, i, order.slot, order.id, price, left, self.time
+        )
+        if answer < 0:
+            raise self.filters[i].refusal(answer)
+        order.price, order.lots, order.slot, order.updated = price, lots, int(slot), self.time
+        self._bookkeeper.tell(order, "REPLACED", None, client_id)
+        number = self._executions
+        if client_id is not None:
+            order.client_order_id = client_id
+            account.by_client_id[i][client_id] = order
+        self.settle()
+        return number
+
+    def reduce(self, account: Account, order: Order, quantity: Decimal, client_id: str | None = None) -> int:
+        """Give a spot order a smaller quantity in its place in the queue: Binance's amend-keep-priority.
+
+        Raises:
+            Refused: -2038, the quantity does not shrink or is filled already; -1013, a filter.
+        """
+        i = order.instrument
+        if not order.is_open:
+            raise Refused(-2013, "Order does not exist.")
+        _, lots = self.filters[i].check_limit(
+            order.side, order.price * self.instruments[i].price_tick, quantity, self._average(i)
+        )
+        if lots == order.lots:
+            raise Refused(-2038, "The requested action would change no state; rejecting.")
+        if lots > order.lots:
+            raise Refused(-2038, "Order amend (quantity increase) is not supported.")
+        if lots <= order.filled_lots:
+            raise Refused(-2038, "Order amend: the new quantity must be greater than the executed quantity.")
+        return self.amend(account, order, order.price, lots, client_id)
 
     # -- what is known --------------------------------------------------------------------------------------------
 

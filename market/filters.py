@@ -212,8 +212,8 @@ def _text(value: Decimal) -> str:
     return f"{value:.8f}"
 
 
-def exchange_info(filters: list[Filters], server_time_ms: int, trading: bool) -> dict[str, object]:
-    """The answer to `GET /api/v3/exchangeInfo` for these symbols."""
+def exchange_info(filters: list[Filters], server_time_ms: int, status: list[str]) -> dict[str, object]:
+    """The answer to `GET /api/v3/exchangeInfo` for these symbols and their statuses."""
     return {
         "timezone": "UTC",
         "serverTime": server_time_ms,
@@ -223,14 +223,14 @@ def exchange_info(filters: list[Filters], server_time_ms: int, trading: bool) ->
             {"rateLimitType": "ORDERS", "interval": "DAY", "intervalNum": 1, "limit": 200000},
         ],
         "exchangeFilters": [],
-        "symbols": [_symbol(one, trading) for one in filters],
+        "symbols": [_symbol(one, word) for one, word in zip(filters, status, strict=True)],
     }
 
 
-def _symbol(filters: Filters, trading: bool) -> dict[str, object]:
+def _symbol(filters: Filters, status: str) -> dict[str, object]:
     instrument = filters.instrument
     return {
-        "symbol": instrument.venue_symbol, "status": "TRADING" if trading else "BREAK",
+        "symbol": instrument.venue_symbol, "status": status,
         "baseAsset": instrument.base, "baseAssetPrecision": 8,
         "quoteAsset": instrument.quote, "quotePrecision": 8, "quoteAssetPrecision": 8,
         "baseCommissionPrecision": 8, "quoteCommissionPrecision": 8,

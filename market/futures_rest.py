@@ -75,6 +75,6 @@ class FuturesRest:
             try:
                 return answer(serve(account, Parameters(values, self._symbols)))
             finally:
-                self._venue.hub.publish()
+                self._venue.publish()
 
         return handle

@@ -7,16 +7,12 @@ import orjson
 from aiohttp import web
 
 from market import reports
-from market.book import BUY, SELL
-from market.candles import CLOSE
-from market.errors import Refused
-from market.filters import AVERAGE_MINUTES, exchange_info
+from market.errors import Refused, missing
+from market.market_data import MarketData
 from market.orders import Account, Order
 from market.parameters import Parameters
 from market.signing import account_of, check_request, wall_ms
-from market.spot_orders import read_order
-from market.streams import book_ticker
-from market.trades import TRADE_BUYER_IS_MAKER, TRADE_ID, TRADE_LOTS, TRADE_PRICE, TRADE_TIME
+from market.spot_orders import CancelRestriction, cancel_restriction, read_cancel_replace, read_order
 
 if TYPE_CHECKING:
     from market.venue import Venue
@@ -34,9 +30,13 @@ async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse
     try:
         return await handler(request)
     except Refused as error:
-        return answer({"code": error.code, "msg": error.message}, error.status)
+        return answer(_body(error), error.status)
     except (web.HTTPNotFound, web.HTTPMethodNotAllowed) as error:
         return answer({"code": -1, "msg": f"{request.method} {request.path}: not served here."}, error.status)
+
+
+def _body(error: Refused) -> dict[str, object]:
+    return {"code": error.code, "msg": error.message}
 
 
 class Rest:
@@ -44,21 +44,15 @@ class Rest:
 
     def __init__(self, venue: "Venue") -> None:
         self._venue, self._exchange = venue, venue.exchange
-        self._symbols = {i.venue_symbol: n for n, i in enumerate(venue.exchange.instruments)}
+        self._symbols = {venue.exchange.contracts[i].venue_symbol: i for i in venue.exchange.spot}
+        self._data = MarketData(venue.exchange)
 
     def routes(self) -> list[web.RouteDef]:
-        public: dict[str, Callable[[Parameters], object]] = {
-            "ping": lambda parameters: {},
-            "time": lambda parameters: {"serverTime": wall_ms()},
-            "exchangeInfo": self._exchange_info,
-            "depth": self._depth,
-            "trades": self._trades,
-            "avgPrice": self._average_price,
-            "ticker/bookTicker": self._book_ticker,
-            "ticker/price": self._price,
-        }
         signed: dict[tuple[str, str], Callable[[Account, Parameters], object]] = {
             ("POST", "order"): self._new_order,
+            ("POST", "order/test"): self._test_order,
+            ("POST", "order/cancelReplace"): self._cancel_replace,
+            ("PUT", "order/amend/keepPriority"): self._amend,
             ("GET", "order"): self._order,
             ("DELETE", "order"): self._cancel,
             ("GET", "openOrders"): self._open_orders,
@@ -66,105 +60,53 @@ class Rest:
             ("GET", "allOrders"): self._all_orders,
             ("GET", "myTrades"): self._my_trades,
             ("GET", "account"): self._account,
+            ("GET", "account/commission"): self._commission,
         }
         return [
             web.get("/api/v3/klines", self._klines),
-            *(web.get(f"/api/v3/{path}", self._public(serve)) for path, serve in public.items()),
+            web.get("/api/v3/uiKlines", self._klines),
+            *(web.get(f"/api/v3/{path}", self._public(serve)) for path, serve in self._data.handlers().items()),
             *(web.route(verb, f"/api/v3/{path}", self._signed(serve)) for (verb, path), serve in signed.items()),
         ]
 
-    def _parameters(self, request: web.Request) -> Parameters:
-        return Parameters(request.query, self._symbols)
-
     def _public(self, serve: Callable[[Parameters], object]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
-            return answer(serve(self._parameters(request)))
+            return answer(serve(Parameters(request.query, self._symbols)))
 
         return handle
+
+    async def _klines(self, request: web.Request) -> web.Response:
+        body = self._data.klines(Parameters(request.query, self._symbols))
+        return web.Response(body=body, content_type="application/json")
 
     def _signed(self, serve: Callable[[Account, Parameters], object]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             body = await request.text()
             account = account_of(self._venue.accounts, request.headers.get("X-MBX-APIKEY"))
             values = check_request(account, request.rel_url.raw_query_string, body, wall_ms())
+            if request.method != "GET":
+                await self._venue.travel()
             self._venue.catch_up()
             try:
-                return answer(serve(account, Parameters(values, self._symbols)))
+                served = serve(account, Parameters(values, self._symbols))
+                return served if isinstance(served, web.Response) else answer(served)
             finally:
-                self._venue.hub.publish()
+                self._venue.publish()
 
         return handle
 
-    # -- public ---------------------------------------------------------------------------------------------------
-
-    async def _klines(self, request: web.Request) -> web.Response:
-        parameters = self._parameters(request)
-        i, interval, limit = parameters.symbol(), parameters.interval(), parameters.limit(500, 1000)
-        start, end = parameters.whole("startTime"), parameters.whole("endTime")
-        body = self._exchange.candles.page(i, interval, start, end, limit)
-        return web.Response(body=body, content_type="application/json")
-
-    def _exchange_info(self, parameters: Parameters) -> object:
-        chosen = [self._exchange.filters[i] for i in parameters.symbols()]
-        return exchange_info(chosen, wall_ms(), self._exchange.trading)
-
-    def _depth(self, parameters: Parameters) -> object:
-        i, limit = parameters.symbol(), parameters.limit(100, 5000)
-        bids, asks = (
-            [
-                [reports.price_text(self._exchange, i, price), reports.quantity_text(self._exchange, i, lots)]
-                for price, lots in self._exchange.depth(i, side, limit).tolist()
-            ]
-            for side in (BUY, SELL)
-        )
-        return {"lastUpdateId": self._exchange.update_id(i), "bids": bids, "asks": asks}
-
-    def _trades(self, parameters: Parameters) -> object:
-        i, limit = parameters.symbol(), parameters.limit(500, 1000)
-        return [self._trade(i, row) for row in self._exchange.trade_log.trades[i].page(limit, None, None, None)]
-
-    def _trade(self, i: int, row: list[int]) -> dict[str, Any]:
-        price, lots = row[TRADE_PRICE], row[TRADE_LOTS]
-        return {
-            "id": row[TRADE_ID],
-            "price": reports.price_text(self._exchange, i, price),
-            "qty": reports.quantity_text(self._exchange, i, lots),
-            "quoteQty": reports.amount(self._exchange.units(i, price, lots)),
-            "time": reports.milliseconds(row[TRADE_TIME]),
-            "isBuyerMaker": bool(row[TRADE_BUYER_IS_MAKER]),
-            "isBestMatch": True,
-        }
-
-    def _average_price(self, parameters: Parameters) -> object:
-        i = parameters.symbol()
-        price = reports.price_text(self._exchange, i, self._exchange.candles.average_price(i, AVERAGE_MINUTES))
-        return {"mins": AVERAGE_MINUTES, "price": price, "closeTime": reports.milliseconds(self._exchange.time)}
-
-    def _book_ticker(self, parameters: Parameters) -> object:
-        names = ("bidPrice", "bidQty", "askPrice", "askQty")
-        rows = [
-            {"symbol": self._symbol(i)} | dict(zip(names, book_ticker(self._exchange, i), strict=True))
-            for i in parameters.symbols()
-        ]
-        return rows if parameters.text("symbol") is None else rows[0]
-
-    def _price(self, parameters: Parameters) -> object:
-        last = self._exchange.candles.bars[:, -1, CLOSE].tolist()
-        rows = [
-            {"symbol": self._symbol(i), "price": reports.price_text(self._exchange, i, last[i])}
-            for i in parameters.symbols()
-        ]
-        return rows if parameters.text("symbol") is None else rows[0]
-
-    def _symbol(self, i: int) -> str:
-        return self._exchange.instruments[i].venue_symbol
-
-    # -- signed ---------------------------------------------------------------------------------------------------
+    # -- trading --------------------------------------------------------------------------------------------------
 
     def _new_order(self, account: Account, parameters: Parameters) -> object:
         response_type = parameters.response_type("FULL")
         order = self._exchange.submit(account, read_order(parameters))
         return reports.new_order_answer(self._exchange, order, response_type)
+
+    def _test_order(self, account: Account, parameters: Parameters) -> object:
+        """Check an order and send it nowhere."""
+        rates = parameters.text("computeCommissionRates") == "true"
+        self._exchange.check(account, read_order(parameters, frozenset({"computeCommissionRates"})))
+        return reports.trial_answer(self._exchange, account.owner, rates)
 
     def _found(self, account: Account, parameters: Parameters, code: int, message: str) -> Order:
         i = parameters.symbol()
@@ -173,26 +115,79 @@ class Rest:
             raise Refused(code, message)
         return order
 
-    def _order(self, account: Account, parameters: Parameters) -> object:
-        return reports.order_row(self._exchange, self._found(account, parameters, -2013, "Order does not exist."))
-
     def _cancel(self, account: Account, parameters: Parameters) -> object:
-        cancel_id = parameters.client_id("newClientOrderId")
+        cancel_id, restriction = parameters.client_id("newClientOrderId"), cancel_restriction(parameters)
         order = self._found(account, parameters, -2011, "Unknown order sent.")
-        cancel_id = self._exchange.cancel(account, order, cancel_id)
-        return reports.cancel_answer(self._exchange, order, cancel_id)
+        return self._canceled(account, order, cancel_id, restriction)
 
-    def _open(self, account: Account, i: int | None) -> list[Order]:
-        return [order for order in account.open.values() if i in (None, order.instrument)]
+    def _canceled(
+        self, account: Account, order: Order | None, cancel_id: str | None, restriction: CancelRestriction | None
+    ) -> dict[str, Any]:
+        """Cancel an order and render the answer.
 
-    def _open_orders(self, account: Account, parameters: Parameters) -> object:
-        return [reports.order_row(self._exchange, o) for o in self._open(account, parameters.optional_symbol())]
+        Raises:
+            Refused: -2011, there is no such open order, or its status is not the one wanted.
+        """
+        if order is None:
+            raise Refused(-2011, "Unknown order sent.")
+        if order.is_open and restriction is not None and order.status != restriction.removeprefix("ONLY_"):
+            raise Refused(-2011, "Order was not canceled due to cancel restrictions.")
+        return reports.cancel_answer(self._exchange, order, self._exchange.cancel(account, order, cancel_id))
+
+    def _cancel_replace(self, account: Account, parameters: Parameters) -> object:
+        """Cancel one order, then place another: 200 where both worked, 409 where one did, 400 where none did.
+
+        The new order's filters are checked before anything is done, as at Binance.
+        """
+        asked, response_type = read_cancel_replace(parameters), parameters.response_type("FULL")
+        new, exchange = asked.new, self._exchange
+        if new.quantity is not None:
+            exchange.check_filters(account, new)
+        failed, canceled, placed = False, dict[str, object](), dict[str, object]()
+        try:
+            order = exchange.find(account, new.instrument, asked.order_id, asked.client_order_id)
+            canceled = self._canceled(account, order, asked.cancel_id, asked.restriction)
+        except Refused as error:
+            failed, canceled = True, _body(error)
+            if asked.stop_on_failure:
+                return _half_done("FAILURE", "NOT_ATTEMPTED", canceled, None)
+        try:
+            placed = reports.new_order_answer(exchange, exchange.submit(account, new), response_type)
+        except Refused as error:
+            return _half_done("FAILURE" if failed else "SUCCESS", "FAILURE", canceled, _body(error))
+        if failed:
+            return _half_done("FAILURE", "SUCCESS", canceled, placed)
+        return {
+            "cancelResult": "SUCCESS", "newOrderResult": "SUCCESS", "cancelResponse": canceled,
+            "newOrderResponse": placed,
+        }  # fmt: skip
+
+    def _amend(self, account: Account, parameters: Parameters) -> object:
+        quantity, client_id = parameters.decimal("newQty"), parameters.client_id("newClientOrderId")
+        if not quantity:
+            raise missing("newQty")
+        order = self._found(account, parameters, -2013, "Order does not exist.")
+        original = order.client_order_id
+        execution = self._exchange.reduce(account, order, quantity, client_id)
+        return reports.amend_answer(self._exchange, order, original, execution)
 
     def _cancel_all(self, account: Account, parameters: Parameters) -> object:
         orders = self._open(account, parameters.symbol())
         if not orders:
             raise Refused(-2011, "Unknown order sent.")
         return [reports.cancel_answer(self._exchange, order, self._exchange.cancel(account, order)) for order in orders]
+
+    # -- queries --------------------------------------------------------------------------------------------------
+
+    def _order(self, account: Account, parameters: Parameters) -> object:
+        return reports.order_row(self._exchange, self._found(account, parameters, -2013, "Order does not exist."))
+
+    def _open(self, account: Account, i: int | None) -> list[Order]:
+        wanted = self._exchange.spot if i is None else (i,)
+        return [order for order in account.open.values() if order.instrument in wanted]
+
+    def _open_orders(self, account: Account, parameters: Parameters) -> object:
+        return [reports.order_row(self._exchange, o) for o in self._open(account, parameters.optional_symbol())]
 
     def _all_orders(self, account: Account, parameters: Parameters) -> object:
         i, from_id, limit = parameters.symbol(), parameters.whole("orderId"), parameters.limit(500, 1000)
@@ -225,3 +220,17 @@ class Rest:
     def _account(self, account: Account, parameters: Parameters) -> object:
         omit_zero = parameters.text("omitZeroBalances") == "true"
         return reports.account_answer(self._exchange, account.owner, account.updated, omit_zero)
+
+    def _commission(self, account: Account, parameters: Parameters) -> object:
+        return reports.commission_answer(self._exchange, account.owner, parameters.symbol())
+
+
+def _half_done(cancel: str, new: str, canceled: dict[str, object], placed: dict[str, object] | None) -> web.Response:
+    """The answer to a cancel-replace that did not work in whole."""
+    code, message, status = -2022, "Order cancel-replace failed.", 400
+    if "SUCCESS" in (cancel, new):
+        code, message, status = -2021, "Order cancel-replace partially failed.", 409
+    data = {
+        "cancelResult": cancel, "newOrderResult": new, "cancelResponse": canceled, "newOrderResponse": placed,
+    }  # fmt: skip
+    return answer({"code": code, "msg": message, "data": data}, status)

@@ -32,6 +32,7 @@ from market.lockstep import parse_step
 from market.replay_venue import build_replay_venue
 from market.rest import Rest
 from market.scenario import Scenario
+from market.second_venue import SecondVenue
 from market.venue import Venue, build_venue
 from market.websockets import WebSockets
 
@@ -59,6 +60,12 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--fee-bps", type=_decimal, default=Decimal(5), help="fee of clients, in the asset received")
     parser.add_argument("--limits", choices=("binance", "off"), default="binance", help="enforce request weights")
     parser.add_argument("--faults", metavar="FILE", help="JSON knobs: docs/market-faults.md")
+    parser.add_argument("--derivatives", action="store_true", help="perpetuals, futures and options beside spot")
+    parser.add_argument("--venues", type=int, choices=(1, 2), default=1, help="2 adds `andina`, on a port of its own")
+    parser.add_argument(
+        "--second-latency-ms", type=_decimal, default=Decimal(25), help="to matching there, market time"
+    )
+    parser.add_argument("--second-jitter-ms", type=_decimal, default=Decimal(10), help="mean of a random part on top")
     parser.add_argument("--quote-balance", type=_decimal, default=Decimal(100_000), help="USDT per account")
     return parser.parse_args(arguments)
 
@@ -91,28 +98,33 @@ async def _listen(runner: web.AppRunner, port: int) -> int:
 async def listening(venue: Venue, port: int = 0, admin_port: int = 0) -> AsyncIterator[tuple[str, str]]:
     """Let the venue's time run and serve it on loopback; gives host:port of the public and of the admin side.
 
-    On leaving, every connection and both ports are closed. If the venue's own task fails, the body is cancelled.
+    Its companions listen on ports of their own; every venue's `address` says where. On leaving, every connection and
+    all ports are closed. If the venue's own task fails, the body is cancelled.
     """
-    public = gate.runner(Rest(venue).routes() + WebSockets(venue).routes(), venue)
+    applications = [
+        gate.runner(Rest(one).routes() + WebSockets(one).routes() + one.more_routes, one) for one in venue.venues
+    ]
     admin = gate.runner(Admin(venue).routes())
     try:
-        port, admin_port = await _listen(public, port), await _listen(admin, admin_port)
+        for one, application in zip(venue.venues, applications, strict=True):
+            one.address = f"{HOST}:{await _listen(application, port if one is venue else 0)}"
+        admin_port = await _listen(admin, admin_port)
         async with asyncio.TaskGroup() as tasks:
             venue.resume()
             running = tasks.create_task(venue.run())
             try:
-                yield f"{HOST}:{port}", f"{HOST}:{admin_port}"
+                yield venue.address, f"{HOST}:{admin_port}"
             finally:
                 running.cancel()
                 await _say_goodbye(venue)
     finally:
-        await public.cleanup()
-        await admin.cleanup()
+        for application in (*applications, admin):
+            await application.cleanup()
 
 
 async def _say_goodbye(venue: Venue) -> None:
     """Close every WebSocket properly, or cut it where the client does not answer."""
-    clients = list(venue.hub.clients)
+    clients = [client for one in venue.venues for client in one.hub.clients]
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(0.5):
             await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
@@ -132,16 +144,29 @@ async def serve(venue: Venue, port: int, admin_port: int) -> None:
 
 
 def _announce(venue: Venue, public: str, admin: str) -> None:
-    accounts = [{"api_key": a.api_key, "api_secret": a.api_secret} for a in venue.exchange.accounts]
     ready = {
         "ready": True,
         "rest": f"http://{public}",
         "ws": f"ws://{public}",
         "admin": f"http://{admin}",
         "market_time": venue.exchange.time,
-        "accounts": accounts,
+        "accounts": _keys(venue),
+        "venues": [
+            {"name": one.name, "rest": f"http://{one.address}", "ws": f"ws://{one.address}", "accounts": _keys(one)}
+            for one in venue.venues
+        ],
     }
     print(orjson.dumps(ready).decode(), flush=True)
+
+
+def _keys(venue: Venue) -> list[dict[str, str]]:
+    return [{"api_key": a.api_key, "api_secret": a.api_secret} for a in venue.exchange.accounts]
+
+
+def _second(options: argparse.Namespace) -> SecondVenue | None:
+    if options.venues == 1:
+        return None
+    return SecondVenue(float(options.second_latency_ms), float(options.second_jitter_ms))
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -153,7 +178,7 @@ def main(arguments: list[str] | None = None) -> int:
         scenario = Scenario(options.seed, days=options.days, structure=options.structure)
         venue = build_venue(
             scenario, options.speed, options.agents == "default", options.accounts, options.fee_bps,
-            options.quote_balance,
+            options.quote_balance, _second(options), with_derivatives=options.derivatives,
         )  # fmt: skip
         if options.replay:
             venue = build_replay_venue(

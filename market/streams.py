@@ -7,17 +7,29 @@ delays another. Event times are market time; cadence (depth every 100 ms, klines
 import asyncio
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any
 
 import orjson
 from aiohttp import web
 
-from lake.intervals import MINUTE
 from market import book as books
-from market.book import BUY, SELL
-from market.candles import BUY_LOTS, BUY_UNITS, CLOSE, FIRST_ID, HIGH, INTERVALS, LOTS, LOW, OPEN, QUOTE_UNITS, TRADES
+from market.candles import INTERVALS
 from market.exchange import Exchange
-from market.reports import amount, milliseconds, price_text, quantity_text
+from market.reports import milliseconds
+from market.stream_events import (
+    Depth,
+    Event,
+    Stream,
+    aggregate_event,
+    average_price_event,
+    book_ticker,
+    book_ticker_event,
+    kline_event,
+    levels_event,
+    parse_stream,
+    trade_event,
+)
+from market.tickers import DAY_MINUTES, WINDOWS, mini_ticker_event, rolling, ticker_event
+from market.trades import AGG_INSTRUMENT
 
 MOST_QUEUED = 8192
 """Frames waiting for one client before it is cut off."""
@@ -87,41 +99,48 @@ class Hub:
 
     def __init__(self, exchange: Exchange) -> None:
         self.clients: set[Client] = set()
+        self.frozen = False
+        """Nothing is published while it is set, and what happened meanwhile is lost."""
         self._exchange = exchange
-        self._symbols = {i.venue_symbol.lower(): n for n, i in enumerate(exchange.instruments)}
+        self._symbols = {exchange.contracts[i].venue_symbol.lower(): i for i in exchange.spot}
         self._listeners: dict[str, set[Client]] = {}
+        self._streams: dict[str, Stream] = {}
         self._users: dict[int, set[tuple[Client, int]]] = {}
         self._tickers: dict[int, list[str]] = {}
-        self._depths: dict[int, Depth] = {}
+        self._depths: dict[tuple[int, bool], Depth] = {}
+        self._sent: dict[str, object] = {}
 
     # -- clients --------------------------------------------------------------------------------------------------
 
     def known(self, stream: str) -> bool:
         """Whether the stream exists here."""
-        symbol, _, kind = stream.partition("@")
-        name, _, interval = kind.partition("_")
-        if symbol not in self._symbols:
-            return False
-        return kind in ("trade", "bookTicker", "depth@100ms") or (name == "kline" and interval in INTERVALS)
+        parsed = parse_stream(stream)
+        return parsed is not None and (parsed.symbol in self._symbols or not parsed.symbol)
 
     def subscribe(self, client: Client, streams: Iterable[str]) -> None:
-        for stream in streams:
-            client.streams.add(stream)
-            self._listeners.setdefault(stream, set()).add(client)
-            symbol, _, kind = stream.partition("@")
-            i = self._symbols[symbol]
-            if kind.startswith("depth") and i not in self._depths:
-                self._depths[i] = Depth(self._exchange, i)
+        for name in streams:
+            client.streams.add(name)
+            self._listeners.setdefault(name, set()).add(client)
+            stream = parse_stream(name)
+            if stream is None:
+                raise ValueError(f"stream {name}: ask `known` first")
+            self._streams[name] = stream
+            if stream.kind == "depth":
+                key = (self._symbols[stream.symbol], stream.fast)
+                if key not in self._depths:
+                    self._depths[key] = Depth(self._exchange, key[0])
 
     def unsubscribe(self, client: Client, streams: Iterable[str]) -> None:
-        for stream in streams:
-            client.streams.discard(stream)
-            listeners = self._listeners.get(stream, set())
+        for name in streams:
+            client.streams.discard(name)
+            listeners = self._listeners.get(name, set())
             listeners.discard(client)
             if not listeners:
-                self._listeners.pop(stream, None)
-                if "@depth" in stream:
-                    self._depths.pop(self._symbols[stream.partition("@")[0]], None)
+                self._listeners.pop(name, None)
+                self._streams.pop(name, None)
+        self._sent = {name: what for name, what in self._sent.items() if name.partition("/")[0] in self._streams}
+        wanted = {(self._symbols[s.symbol], s.fast) for s in self._streams.values() if s.kind == "depth"}
+        self._depths = {key: depth for key, depth in self._depths.items() if key in wanted}
 
     def subscribe_user(self, client: Client, owner: int, subscription: int) -> None:
         self._users.setdefault(owner, set()).add((client, subscription))
@@ -161,7 +180,7 @@ class Hub:
             for client, subscription in tuple(entries):
                 client.send(f'{{"subscriptionId":{subscription},"event":{text}}}')
 
-    def _emit(self, stream: str, event: dict[str, Any]) -> None:
+    def _emit(self, stream: str, event: Event | list[Event]) -> None:
         text, wrapped = orjson.dumps(event).decode(), ""
         for client in tuple(self._listeners.get(stream, ())):
             if client.combined and not wrapped:
@@ -173,124 +192,96 @@ class Hub:
     def publish(self) -> None:
         """Send what the exchange's outbox holds, and the best prices where they changed."""
         outbox = self._exchange.outbox
-        for row in outbox.trades if self._listeners else ():
-            self._publish_trade(row)
-        for minute in outbox.closed_minutes:
-            self._publish_closed(minute)
-        for owner, event in outbox.user:
+        if self._listeners and not self.frozen:
+            self._publish_trades(outbox.trades, "trade", books.TAPE_INSTRUMENT, trade_event)
+            self._publish_trades(outbox.aggregates, "aggTrade", AGG_INSTRUMENT, aggregate_event)
+            for minute in outbox.closed_minutes:
+                self._publish_closed(minute)
+        for owner, event in () if self.frozen else outbox.user:
             for client, subscription in tuple(self._users.get(owner, ())):
                 client.deliver("user", orjson.dumps({"subscriptionId": subscription, "event": event}).decode())
-        outbox.trades.clear()
-        outbox.closed_minutes.clear()
-        outbox.user.clear()
+        for happened in (outbox.trades, outbox.aggregates, outbox.closed_minutes, outbox.user):
+            happened.clear()
+        if not self.frozen:
+            self._publish_best()
+
+    def _publish_trades(
+        self, rows: list[list[int]], kind: str, column: int, render: Callable[[Exchange, list[int]], Event]
+    ) -> None:
+        names = {i: f"{symbol}@{kind}" for symbol, i in self._symbols.items() if f"{symbol}@{kind}" in self._listeners}
+        for row in rows if names else ():
+            name = names.get(row[column])
+            if name is not None:
+                self._emit(name, render(self._exchange, row))
+
+    def _publish_best(self) -> None:
         for symbol, i in self._symbols.items():
             if f"{symbol}@bookTicker" in self._listeners:
-                self._publish_ticker(symbol, i)
-
-    def _publish_trade(self, row: list[int]) -> None:
-        i = row[books.TAPE_INSTRUMENT]
-        symbol = self._exchange.instruments[i].venue_symbol
-        stream = f"{symbol.lower()}@trade"
-        if stream in self._listeners:
-            event = {
-                "e": "trade", "E": milliseconds(self._exchange.time), "s": symbol, "t": row[books.TAPE_ID],
-                "p": price_text(self._exchange, i, row[books.TAPE_PRICE]),
-                "q": quantity_text(self._exchange, i, row[books.TAPE_LOTS]),
-                "T": milliseconds(row[books.TAPE_TIME]), "m": bool(row[books.TAPE_BUYER_IS_MAKER]), "M": True,
-            }  # fmt: skip
-            self._emit(stream, event)
-
-    def _publish_ticker(self, symbol: str, i: int) -> None:
-        best = book_ticker(self._exchange, i)
-        if best != self._tickers.get(i):
-            self._tickers[i] = best
-            bid, bid_quantity, ask, ask_quantity = best
-            event = {
-                "u": self._exchange.update_id(i), "s": symbol.upper(),
-                "b": bid, "B": bid_quantity, "a": ask, "A": ask_quantity,
-            }  # fmt: skip
-            self._emit(f"{symbol}@bookTicker", event)
+                best = book_ticker(self._exchange, i)
+                if best != self._tickers.get(i):
+                    self._tickers[i] = best
+                    self._emit(f"{symbol}@bookTicker", book_ticker_event(self._exchange, i, best))
 
     def publish_depth(self) -> None:
-        """Send the difference of each book that has listeners; every 100 ms."""
-        for i, depth in self._depths.items():
-            event = depth.difference()
-            if event is not None:
-                self._emit(f"{self._exchange.instruments[i].venue_symbol.lower()}@depth@100ms", event)
+        """Send what changed in the books whose listeners want it every 100 ms."""
+        self._publish_books(fast=True)
 
-    def publish_klines(self) -> None:
-        """Send every open bar that has listeners; every second."""
-        for symbol, i, interval in self._klines():
-            self._publish_kline(symbol, i, interval, (self._exchange.candles.minutes - 1) // INTERVALS[interval], False)
+    def publish_second(self) -> None:
+        """Send what comes every second: open bars, tickers, average prices, and the slower books."""
+        self._publish_books(fast=False)
+        if self.frozen:
+            return
+        for name, stream in tuple(self._streams.items()):
+            if stream.kind == "kline":
+                self._publish_kline(name, stream, closed=False)
+            elif stream.kind in ("ticker", "miniTicker"):
+                self._publish_ticker(name, stream)
+            elif stream.kind == "avgPrice":
+                self._emit(name, average_price_event(self._exchange, self._symbols[stream.symbol]))
+
+    def _publish_books(self, fast: bool) -> None:
+        if self.frozen:
+            return
+        events = {i: depth.difference() for (i, cadence), depth in self._depths.items() if cadence == fast}
+        for name, stream in tuple(self._streams.items()):
+            if stream.fast != fast or stream.kind not in ("depth", "levels"):
+                continue
+            i = self._symbols[stream.symbol]
+            if stream.kind == "depth" and events.get(i) is not None:
+                self._emit(name, events[i] or {})
+            elif stream.kind == "levels" and self._is_news(name, self._exchange.update_id(i)):
+                self._emit(name, levels_event(self._exchange, i, int(stream.argument)))
+
+    def _publish_ticker(self, name: str, stream: Stream) -> None:
+        """One symbol's statistics, or those of all symbols in which something changed."""
+        minutes = WINDOWS.get(stream.argument, DAY_MINUTES)
+        events = []
+        for i in [self._symbols[stream.symbol]] if stream.symbol else self._symbols.values():
+            window = rolling(self._exchange, i, minutes)
+            if self._is_news(f"{name}/{i}" if not stream.symbol else "", window._replace(closed=0)):
+                events.append(
+                    mini_ticker_event(self._exchange, i, window)
+                    if stream.kind == "miniTicker"
+                    else ticker_event(self._exchange, i, window, stream.argument or "24hr")
+                )
+        if stream.symbol:
+            self._emit(name, events[0])
+        elif events:
+            self._emit(name, events)
+
+    def _is_news(self, name: str, what: object) -> bool:
+        """Whether this differs from what was sent under the name; always, without a name."""
+        news = not name or self._sent.get(name) != what
+        if name:
+            self._sent[name] = what
+        return news
 
     def _publish_closed(self, minute: int) -> None:
-        for symbol, i, interval in self._klines():
-            if (minute + 1) % INTERVALS[interval] == 0:
-                self._publish_kline(symbol, i, interval, minute // INTERVALS[interval], True)
+        for name, stream in tuple(self._streams.items()):
+            if stream.kind == "kline" and (minute + 1) % INTERVALS[stream.argument] == 0:
+                self._publish_kline(name, stream, closed=True, minute=minute)
 
-    def _klines(self) -> list[tuple[str, int, str]]:
-        found = [stream.partition("@kline_") for stream in self._listeners if "@kline_" in stream]
-        return [(symbol, self._symbols[symbol], interval) for symbol, _, interval in found]
-
-    def _publish_kline(self, symbol: str, i: int, interval: str, number: int, closed: bool) -> None:
-        exchange = self._exchange
-        bar = exchange.candles.aggregated(i, interval, number, 1)[0].tolist()
-        length = INTERVALS[interval] * MINUTE
-        opened = exchange.candles.start + number * length
-        traded = bar[TRADES] > 0
-        event = {
-            "e": "kline", "E": milliseconds(exchange.time), "s": symbol.upper(),
-            "k": {
-                "t": milliseconds(opened), "T": milliseconds(opened + length) - 1, "s": symbol.upper(), "i": interval,
-                "f": bar[FIRST_ID] if traded else -1, "L": bar[FIRST_ID] + bar[TRADES] - 1 if traded else -1,
-                "o": price_text(exchange, i, bar[OPEN]), "c": price_text(exchange, i, bar[CLOSE]),
-                "h": price_text(exchange, i, bar[HIGH]), "l": price_text(exchange, i, bar[LOW]),
-                "v": quantity_text(exchange, i, bar[LOTS]), "n": bar[TRADES], "x": closed,
-                "q": amount(bar[QUOTE_UNITS]), "V": quantity_text(exchange, i, bar[BUY_LOTS]),
-                "Q": amount(bar[BUY_UNITS]), "B": "0",
-            },
-        }  # fmt: skip
-        self._emit(f"{symbol}@kline_{interval}", event)
-
-
-class Depth:
-    """What the listeners of one book know, so that the next event holds the levels that differ."""
-
-    def __init__(self, exchange: Exchange, i: int) -> None:
-        self._exchange, self._i = exchange, i
-        self._last_id = exchange.update_id(i)
-        self._sides = [self._levels(BUY), self._levels(SELL)]
-
-    def _levels(self, side: int) -> dict[int, int]:
-        rows: list[list[int]] = self._exchange.depth(self._i, side, 1_000_000).tolist()
-        return {price: lots for price, lots in rows}  # noqa: C416 - pairs come as lists
-
-    def difference(self) -> dict[str, Any] | None:
-        """The `depthUpdate` event since the last call, or None if the book did not change."""
-        exchange, i = self._exchange, self._i
-        update_id = exchange.update_id(i)
-        if update_id == self._last_id:
-            return None
-        changes = []
-        for side in (BUY, SELL):
-            before, now = self._sides[side], self._levels(side)
-            changed = [(price, lots) for price, lots in now.items() if before.get(price) != lots]
-            changed += [(price, 0) for price in before if price not in now]
-            changes.append([[price_text(exchange, i, p), quantity_text(exchange, i, q)] for p, q in changed])
-            self._sides[side] = now
-        event = {
-            "e": "depthUpdate", "E": milliseconds(exchange.time), "s": exchange.instruments[i].venue_symbol,
-            "U": self._last_id + 1, "u": update_id, "b": changes[BUY], "a": changes[SELL],
-        }  # fmt: skip
-        self._last_id = update_id
-        return event
-
-
-def book_ticker(exchange: Exchange, i: int) -> list[str]:
-    """Bid, its quantity, ask, its quantity; zeros where a side is empty."""
-    texts = []
-    for side in (BUY, SELL):
-        best = exchange.depth(i, side, 1).tolist()
-        price, lots = best[0] if best else (0, 0)
-        texts += [price_text(exchange, i, price), quantity_text(exchange, i, lots)]
-    return texts
+    def _publish_kline(self, name: str, stream: Stream, closed: bool, minute: int | None = None) -> None:
+        last = self._exchange.candles.minutes - 1 if minute is None else minute
+        i, number = self._symbols[stream.symbol], last // INTERVALS[stream.argument]
+        self._emit(name, kline_event(self._exchange, i, stream.argument, number, closed))
