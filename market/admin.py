@@ -95,36 +95,52 @@ class Admin:
         reached, done = venue.exchange.time >= order.to, venue.lockstep.acknowledged(order.to)
         return answer({**self._time(), "reached": reached, "acknowledged": reached and done})
 
+    def _chosen(self, request: web.Request) -> "Venue":
+        """The venue that `?venue=` names; the first one where it does not.
+
+        Raises:
+            UsageError: there is none of that name.
+        """
+        name = request.query.get("venue", self._venue.name)
+        for venue in self._venue.venues:
+            if venue.name == name:
+                return venue
+        raise UsageError(f"venue: expected one of {[venue.name for venue in self._venue.venues]}, found {name!r:.50}.")
+
     async def _disconnect(self, request: web.Request) -> web.Response:
         """Cut every WebSocket without a goodbye."""
-        clients = list(self._venue.hub.clients)
+        clients = [client for venue in self._venue.venues for client in venue.faults.filter.clients()]
         for client in clients:
             client.cut()
         return answer({"disconnected": len(clients)})
 
     async def _faults(self, request: web.Request) -> web.Response:
         """The knobs, what has struck so far, and how much of a script is left."""
-        return answer(self._venue.faults.status())
+        try:
+            return answer(self._chosen(request).faults.status())
+        except UsageError as error:
+            return answer({"error": str(error)}, 400)
 
     async def _merge_faults(self, request: web.Request) -> web.Response:
         """Change knobs; body: a JSON merge patch."""
         try:
-            self._venue.faults.merge(orjson.loads(await request.read()))
+            self._chosen(request).faults.merge(orjson.loads(await request.read()))
         except (orjson.JSONDecodeError, UsageError) as error:
             return answer({"error": str(error)}, 400)
-        return answer(self._venue.faults.status())
+        return await self._faults(request)
 
     async def _clear_faults(self, request: web.Request) -> web.Response:
-        self._venue.faults.clear()
-        return answer(self._venue.faults.status())
+        with contextlib.suppress(UsageError):  # which is told by the answer
+            self._chosen(request).faults.clear()
+        return await self._faults(request)
 
     async def _script(self, request: web.Request) -> web.Response:
         """Play a timed list of patches and actions from now on."""
         try:
-            self._venue.faults.play(parse_script(await request.read()))
+            self._chosen(request).faults.play(parse_script(await request.read()))
         except UsageError as error:
             return answer({"error": str(error)}, 400)
-        return answer(self._venue.faults.status())
+        return await self._faults(request)
 
     async def _stats(self, request: web.Request) -> web.Response:
         """Counts, and the totals per asset over all owners and fees, which never change."""
@@ -134,7 +150,7 @@ class Admin:
             {
                 **self._time(),
                 "minutes": exchange.candles.minutes,
-                "websockets": len(self._venue.hub.clients),
+                "websockets": sum(len(venue.faults.filter.clients()) for venue in self._venue.venues),
                 "tasks": len(asyncio.all_tasks()),
                 "limits": self._venue.limiter.status(),
                 "orders": sum(len(orders) for account in accounts for orders in account.orders),

@@ -44,7 +44,9 @@ class Faults:
         self.changes = 0
         """Grows whenever draws start anew; whoever keeps state per stream forgets it then."""
         self.is_down = False
-        """The maintenance calendar has the whole venue down."""
+        """Every request is answered 503 and no socket lives: by the maintenance calendar, or by `outage`."""
+        self.outage = False
+        """Have the venue down until this is unset."""
         self.filter = StreamFilter(self)
         self._venue = venue
         self._since = dict.fromkeys((field.name for field in fields(Knobs)), time.monotonic())
@@ -188,14 +190,14 @@ class Faults:
             self.note("script", 0, step.do)
 
     def _cut_all(self) -> None:
-        for client in list(self._venue.hub.clients):
+        for client in self.filter.clients():
             client.cut()
 
     def _announce_shutdown(self, seconds: float) -> None:
         """Binance's `serverShutdown` event on every socket, which is closed `seconds` later."""
         loop = asyncio.get_running_loop()
         event = f'{{"e":"serverShutdown","E":{milliseconds(self._venue.exchange.time)}}}'
-        for client in list(self._venue.hub.clients):
+        for client in self.filter.clients():
             if client.combined:
                 client.send(f'{{"stream":"!serverShutdown","data":{event}}}')
             else:
@@ -204,7 +206,7 @@ class Faults:
 
     def _close_symbols(self, elapsed: float) -> None:
         """Let the exchange know what the maintenance calendar closes now."""
-        exchange, closed, down = self._venue.exchange, dict[int, str](), False
+        exchange, closed, down = self._venue.exchange, dict[int, str](), self.outage
         for entry in self.knobs.maintenance:
             if not entry.from_seconds <= elapsed < entry.until_seconds:
                 continue
@@ -215,7 +217,7 @@ class Faults:
         if closed != exchange.closed:
             self._venue.catch_up()
             exchange.close(closed)
-            self._venue.hub.publish()
+            self._venue.publish()
         if down and not self.is_down:
             self._cut_all()
         self.is_down = down
@@ -230,11 +232,11 @@ class Faults:
                 for order in list(account.open.values()):
                     exchange.cancel(account, order)
                 self.note("dead man", 0, account.api_key[:8])
-                self._venue.hub.publish()
+                self._venue.publish()
 
     def _close_old_sockets(self, now: float) -> None:
         life = self.knobs.stream_life_seconds
-        for client in list(self._venue.hub.clients):
+        for client in self.filter.clients():
             opened = self._opened.setdefault(client, now)
             if life and now - opened > life:
                 self._opened[client] = now  # once is enough while it closes

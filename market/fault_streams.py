@@ -48,6 +48,10 @@ class StreamFilter:
         self._numbers[client] = next(self._next)
         client.filter = self.deliver
 
+    def clients(self) -> list[Client]:
+        """All connections that are open, of every hub of the venue."""
+        return [client for client in list(self._numbers) if client.is_open]
+
     def deliver(self, client: Client, stream: str, text: str) -> None:
         """Send an event, or what becomes of it."""
         lanes = self._lanes.get(client)

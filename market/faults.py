@@ -9,6 +9,7 @@ Checksums of a book are not among the knobs: Binance's depth streams carry none;
 
 from collections.abc import Mapping
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import orjson
@@ -187,14 +188,16 @@ def merged(knobs: Knobs, patch: object) -> Knobs:
     return parse_knobs(result)
 
 
-def read_knobs(text: bytes) -> Knobs:
+def read_knobs(file: Path) -> Knobs:
     """The knobs of a file.
 
     Raises:
-        UsageError: not JSON, or not knobs.
+        UsageError: it cannot be read, is not JSON, or not knobs.
     """
     try:
-        return merged(Knobs(), orjson.loads(text))
+        return merged(Knobs(), orjson.loads(file.read_bytes()))
+    except OSError as error:
+        raise UsageError(f"faults: {file}: {error.strerror}.") from None
     except orjson.JSONDecodeError as error:
         raise UsageError(f"faults: expected JSON: {error}. See docs/market-faults.md.") from None
 

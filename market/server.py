@@ -186,9 +186,10 @@ def main(arguments: list[str] | None = None) -> int:
                 options.fee_bps, options.quote_balance, options.seed,
             )  # fmt: skip
         venue.lockstep.step = options.step
-        venue.limiter.enforced = options.limits == "binance" and venue.clock.runs_by_itself
+        for one in venue.venues:
+            one.limiter.enforced = options.limits == "binance" and venue.clock.runs_by_itself
         if options.faults:
-            venue.faults.set(read_knobs(Path(options.faults).read_bytes()))
+            venue.faults.set(read_knobs(Path(options.faults)))
         asyncio.run(serve(venue, options.port, options.admin_port))
     except BitacoraError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -33,6 +33,8 @@ from market.trades import AGG_INSTRUMENT
 
 MOST_QUEUED = 8192
 """Frames waiting for one client before it is cut off."""
+SLOW_SECONDS = 1.0
+"""What a client that does not read has left to see why it is cut."""
 MOST_STREAMS = 1024
 """Streams per connection, as at Binance."""
 PING_SECONDS = 20.0
@@ -51,12 +53,22 @@ class Client:
         self._socket, self._request = socket, request
         self._queue: deque[str] = deque()
         self._wake = asyncio.Event()
+        self._too_slow = False
         self.writer = asyncio.create_task(self._write())
 
+    @property
+    def is_open(self) -> bool:
+        return self._request.transport is not None and not self._socket.closed
+
     def send(self, text: str) -> None:
-        """Queue a frame; cuts the connection if the queue is full."""
+        """Queue a frame. If the queue is full, the client is told so and cut, a second later at the latest."""
+        if self._too_slow:
+            return
         if len(self._queue) >= MOST_QUEUED:
-            self.cut()
+            self._too_slow = True
+            self._queue.clear()
+            self._wake.set()
+            asyncio.get_running_loop().call_later(SLOW_SECONDS, self.cut)
             return
         self._queue.append(text)
         self._wake.set()
@@ -90,6 +102,8 @@ class Client:
                 self._wake.clear()
                 while self._queue:
                     await self._socket.send_str(self._queue.popleft())
+                if self._too_slow:
+                    await self._socket.close(code=1008, message=b"slow consumer: too many frames waiting")
         except (ConnectionError, RuntimeError):
             self.cut()
 

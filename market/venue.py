@@ -82,7 +82,7 @@ class Venue:
         self._link, self._arrival = link, 0
         self._travel = random.Random(exchange.accounts[0].api_key if exchange.accounts else name)
         self.lockstep = Lockstep()
-        self.limiter = Limiter()
+        self.limiter = Limiter(enforced=clock.runs_by_itself)
         self.faults = Faults(self)
         self.accounts = {account.api_key: account for account in exchange.accounts}
 

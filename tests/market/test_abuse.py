@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served_exchange import Served, serving
 
-from market import gate
+from market import gate, streams
 from market.orders import Account
 from market.signing import signature
 
@@ -254,4 +254,17 @@ async def test_nonsense_is_answered_and_the_socket_lives(served: Served, path: s
     await socket.send_str("x" * ((1 << 20) + 1))
     message = await socket.receive(timeout=5)
     assert (message.type, socket.close_code) == (WSMsgType.CLOSE, 1009)
+    await alive(served)
+
+
+async def test_a_slow_consumer_is_told_why_it_is_cut(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "MOST_QUEUED", 20)
+    socket = await served.socket("/ws")
+    (client,) = served.venue.hub.clients
+    for _ in range(21):
+        client.send("{}")
+    while (message := await socket.receive(timeout=5)).type is WSMsgType.TEXT:
+        pass
+    assert (message.type, socket.close_code) == (WSMsgType.CLOSE, 1008)
+    assert "slow consumer" in str(message.extra)
     await alive(served)

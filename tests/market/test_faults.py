@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 from decimal import Decimal
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
 
@@ -90,14 +91,20 @@ def test_wrong_knobs_are_refused_by_name(patch: object, told: str) -> None:
     assert told in str(caught.value)
 
 
-def test_a_merge_patch_changes_what_it_names_and_null_puts_back() -> None:
+def test_a_merge_patch_changes_what_it_names_and_null_puts_back(tmp_path: Path) -> None:
     first = merged(Knobs(), {"seed": 3, "query_lag_seconds": 2, "http": [{"action": "reset"}]})
     second = merged(first, {"query_lag_seconds": None, "clock_offset_ms": 5})
     assert (second.seed, second.query_lag_seconds, second.clock_offset_ms) == (3, 0, 5)
     assert second.http == first.http
     assert merged(Knobs(), to_json(second)) == second
-    with pytest.raises(UsageError):
-        read_knobs(b"{")
+    file = tmp_path / "faults.json"
+    with pytest.raises(UsageError, match="No such file"):
+        read_knobs(file)
+    file.write_text("{")
+    with pytest.raises(UsageError, match="JSON"):
+        read_knobs(file)
+    file.write_text('{"seed": 4}')
+    assert read_knobs(file) == merged(Knobs(), {"seed": 4})
     with pytest.raises(UsageError):
         parse_script(b'[{"set": {"nonsense": 1}}]')
 
@@ -395,7 +402,8 @@ async def test_the_maintenance_calendar_closes_symbols_and_the_venue(served: Ser
             {"from_seconds": 1.0, "until_seconds": 1.8, "status": "DOWN"},
         ],
     )
-    assert [served.venue.exchange.status(i) for i in range(2)] == ["HALT", "TRADING"]
+    _, info = await served.get("exchangeInfo")
+    assert [row["status"] for row in info["symbols"][:2]] == ["HALT", "TRADING"]
     assert (await resting(served))[1] == {"code": -1013, "msg": "Market is closed."}
     assert (await resting(served, "ETHUSDT"))[0] == 200
     assert (await served.signed("DELETE", "order", symbol="BTCUSDT", orderId=order["orderId"]))[0] == 200
