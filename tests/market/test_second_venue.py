@@ -28,8 +28,8 @@ COSTS_BPS = 5 + 6
 """Taker fees at both venues, in basis points."""
 
 
-def both(seed: int = 4, terms: SecondVenue = SecondVenue(), days: int = 2) -> Venue:
-    return build_venue(Scenario(seed, days=days), 60.0, True, 2, Decimal(5), Decimal(100_000), terms)
+def both(seed: int = 4, days: int = 2) -> Venue:
+    return build_venue(Scenario(seed, days=days), 60.0, True, 2, Decimal(5), Decimal(100_000), SecondVenue())
 
 
 def middle(venue: Venue, i: int) -> float:
