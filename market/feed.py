@@ -8,6 +8,7 @@ say nothing to a strategy: it sees prices. `time` is the venue's clock, `heard` 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -105,6 +106,10 @@ def _in_force(events: Any, out: Any) -> int:
     A diff buffered before the snapshot holds from the snapshot on. Event −1 says that the book is lost.
     """
     rows, last, first, waiting, now = 0, -1, False, 0, 0
+    for k in range(len(events)):  # a snapshot has no time of its own: the last one known, or the first
+        now = events[k, replay.EVENT_TIME]
+        if now > 0:
+            break
     for k in range(len(events)):
         now = max(now, events[k, replay.EVENT_TIME])
         if events[k, replay.KIND] == replay.TRADE:
@@ -136,7 +141,7 @@ def part_of_capture(name: str, capture: Capture, grid: tuple[Fraction, Fraction]
     """An instrument's rows out of a capture of diffs, snapshots and trades; best quotes are not used.
 
     Args:
-        grid: the venue's tick and lot; by default the greatest common divisors of what was recorded.
+        grid: the venue's tick and lot, made finer only where the recording is; by default what was recorded alone.
     """
     events = capture.events
     room = np.empty((2 * len(events) + 1, 2), np.int64)
@@ -158,18 +163,19 @@ def part_of_capture(name: str, capture: Capture, grid: tuple[Fraction, Fraction]
     seller = events[chosen[source, 0], replay.FIRST_ID] == 1  # the buyer is the maker
     rows[:, 2] = np.where(marker, LOST, np.where(traded, np.where(seller, SELL, BUY), side))
     rows[:, 3:] = capture.updates[update, 1:]
-    tick, lot = (capture.tick, capture.step) if grid is None else grid
-    rows[:, 3] *= _factor(name, capture.tick, tick)
-    rows[:, 4] *= _factor(name, capture.step, lot)
+    tick, lot = capture.tick, capture.step
+    if grid is not None:
+        tick, lot = _common(tick, grid[0]), _common(lot, grid[1])
+    rows[:, 3] *= (capture.tick / tick).numerator
+    rows[:, 4] *= (capture.step / lot).numerator
     ordered = rows[np.argsort(rows[:, 0], kind="stable")]
     return Part(name, ordered, float(tick), float(lot), True)
 
 
-def _factor(name: str, found: Fraction, grid: Fraction) -> int:
-    factor = found / grid
-    if factor.denominator != 1:
-        raise BadInput(f"{name}: expected prices and quantities in steps of {float(grid)}, found {float(found)}.")
-    return factor.numerator
+def _common(one: Fraction, other: Fraction) -> Fraction:
+    """The coarsest step that both are whole multiples of."""
+    top = gcd(one.numerator * other.denominator, other.numerator * one.denominator)
+    return Fraction(top, one.denominator * other.denominator)
 
 
 def catalogue_grid(name: str) -> tuple[Fraction, Fraction] | None:

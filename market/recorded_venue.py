@@ -140,7 +140,7 @@ def _allowed(desk: Any, slot: int, lots: int, ticks: float) -> int:
     others = d.gross(desk) - (abs(d.value(desk, j, held, mid)) if held != 0 else 0.0)
     room = terms[d.LEVERAGE] * d.equity(desk) - others
     each = d.value(desk, j, 1.0, ticks) * (1.0 + terms[d.LEVERAGE] * terms[d.TAKER_FEE])
-    most = int(room / each) - (abs(held) if sign * held > 0 else 0) if room > 0.0 else 0
+    most = int(room / each + 1e-9) - (abs(held) if sign * held > 0 else 0) if room > 0.0 else 0
     return int(closes + min(lots - closes, max(most, 0)))
 
 

@@ -81,6 +81,7 @@ class TickSimulation:
                 break
             play(self._desk, bound, True)
             self._now = self._account.time = int(counters[d.NOW])
+            play(self._desk, self._now, False)  # the rest of what happens at this very time
             self._hear()
             self._learn()
             while bars < len(self._bars) and self._bars[bars][0] <= self._now:
