@@ -13,7 +13,8 @@ import numpy as np
 from numba import njit
 
 from market import margin
-from market.book import BUY, NO_PRICE, Integers
+from market.bare import bare
+from market.book import BUY, NO_PRICE, Integers, to_the_end
 from market.contracts import (
     BASE,
     CON_KIND,
@@ -48,8 +49,8 @@ from market.margin import DEFAULT_LEVERAGE, FUND, POS_FIELDS, POS_LEVERAGE, POS_
 
 __all__ = [
     "BASE", "FEE_SCALE", "FREE", "FUND", "LOCKED", "LOT_UNITS", "POS_LOTS", "QUOTE", "SCALE_FIELDS", "TICK_LOT_UNITS",
-    "VENUE", "Accounts", "affords", "closable", "lock", "new_accounts", "settle", "spendable", "unlock",
-    "within_leverage",
+    "VENUE", "Accounts", "affords", "bare_accounts", "closable", "lock", "new_accounts", "settle", "spendable",
+    "unlock", "within_leverage",
 ]  # fmt: skip
 
 VENUE = 0
@@ -96,61 +97,76 @@ def new_accounts(contracts: Sequence[Contract], owners: int) -> Accounts:
     )
 
 
-@njit(cache=True, nogil=True)
-def _needed(accounts: Any, i: int, side: int, price: int, lots: int) -> tuple[int, int]:
-    """Asset column and units that an order of spot takes at its price."""
-    scale = accounts.scales[i]
-    if side == BUY:
-        return scale[QUOTE], price * lots * scale[TICK_LOT_UNITS]
-    return scale[BASE], lots * scale[LOT_UNITS]
+@njit(cache=True, nogil=True, forceinline=True)
+def bare_accounts(accounts: Any) -> Accounts:
+    """The same accounts without reference counts, for inner kernels; see `market.bare`."""
+    fees = accounts.fees
+    return Accounts(
+        bare(accounts.scales), bare(accounts.contracts), bare(accounts.tiers), bare(accounts.balances),
+        bare(accounts.positions), bare(accounts.marks), bare(accounts.last),
+        Fees(
+            bare(fees.rates), bare(fees.schedule), bare(fees.tiered), bare(fees.volumes), bare(fees.day),
+            bare(fees.coin), bare(fees.wants_coin),
+        ),
+    )  # fmt: skip
 
 
-@njit(cache=True, nogil=True)
+# The functions below run for every order and trade. Each has one exit and names `accounts` on its last line, because
+# Numba otherwise counts references to every array of it; see `market.bare`.
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def affords(accounts: Any, i: int, owner: int, side: int, lots: int, cost: int, reduces: bool) -> bool:
     """Whether the owner can pay for so many lots that cost `cost` ticks × lots in all, or has the margin for them."""
-    if accounts.contracts[i, CON_KIND] != SPOT:
-        units = cost * accounts.scales[i, TICK_LOT_UNITS]
-        return bool(reduces or margin.affords(accounts, i, owner, side, lots, units))
-    asset, units = _needed(accounts, i, side, cost, 1 if side == BUY else lots)
-    return bool(accounts.balances[owner, asset, FREE] >= units)
+    fits = True
+    units = cost * accounts.scales[i, TICK_LOT_UNITS]
+    if accounts.contracts[i, CON_KIND] == SPOT:
+        asset = accounts.scales[i, QUOTE if side == BUY else BASE]
+        needed = units if side == BUY else lots * accounts.scales[i, LOT_UNITS]
+        fits = accounts.balances[owner, asset, FREE] >= needed
+    elif not reduces:
+        fits = margin.affords(accounts, i, owner, side, lots, units)
+    return fits and to_the_end(accounts) == 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def within_leverage(accounts: Any, i: int, owner: int, side: int, cost: int, reduces: bool) -> bool:
     """Whether the owner's leverage is allowed on what an order of `cost` ticks × lots would make of its position."""
-    if reduces or accounts.contracts[i, CON_KIND] == SPOT:
-        return True
-    return bool(margin.within_leverage(accounts, i, owner, side, cost * accounts.scales[i, TICK_LOT_UNITS]))
+    fits = True
+    if accounts.contracts[i, CON_KIND] != SPOT and not reduces:
+        fits = margin.within_leverage(accounts, i, owner, side, cost * accounts.scales[i, TICK_LOT_UNITS])
+    return fits and to_the_end(accounts) == 0
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def spendable(accounts: Any, i: int, owner: int) -> int:
     """The most ticks × lots that the owner can pay a seller now; without limit where margin was checked before."""
-    scale = accounts.scales[i]
-    if accounts.contracts[i, CON_KIND] != SPOT:
-        return NO_PRICE
-    return int(accounts.balances[owner, scale[QUOTE], FREE] // scale[TICK_LOT_UNITS])
+    most = NO_PRICE
+    if accounts.contracts[i, CON_KIND] == SPOT:
+        most = accounts.balances[owner, accounts.scales[i, QUOTE], FREE] // accounts.scales[i, TICK_LOT_UNITS]
+    return most + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True)
-def lock(accounts: Any, i: int, owner: int, side: int, price: int, lots: int, reduces: bool) -> None:
-    """Set aside what an order takes that begins to rest; `affords` said yes."""
-    if accounts.contracts[i, CON_KIND] != SPOT:
-        if not reduces:
-            margin.rest(accounts, i, owner, side, price, lots)
-        return
-    asset, units = _needed(accounts, i, side, price, lots)
-    accounts.balances[owner, asset, FREE] -= units
-    accounts.balances[owner, asset, LOCKED] += units
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def lock(accounts: Any, i: int, owner: int, side: int, price: int, lots: int, reduces: bool) -> int:
+    """Set aside what an order takes that begins to rest; `affords` said yes. Returns 0."""
+    if accounts.contracts[i, CON_KIND] == SPOT:
+        asset = accounts.scales[i, QUOTE if side == BUY else BASE]
+        units = lots * (price * accounts.scales[i, TICK_LOT_UNITS] if side == BUY else accounts.scales[i, LOT_UNITS])
+        accounts.balances[owner, asset, FREE] -= units
+        accounts.balances[owner, asset, LOCKED] += units
+    elif not reduces:
+        margin.rest(accounts, i, owner, side, price, lots)
+    return to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True)
-def unlock(accounts: Any, i: int, owner: int, side: int, price: int, lots: int, reduces: bool) -> None:
-    """Give back what `lock` set aside for so many lots."""
-    lock(accounts, i, owner, side, price, -lots, reduces)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def unlock(accounts: Any, i: int, owner: int, side: int, price: int, lots: int, reduces: bool) -> int:
+    """Give back what `lock` set aside for so many lots. Returns 0."""
+    return lock(accounts, i, owner, side, price, -lots, reduces) + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def settle(
     accounts: Any, i: int, maker: int, taker: int, maker_buys: bool, price: int, lots: int, maker_reduces: bool
 ) -> tuple[int, int, int, int, int, int]:
@@ -160,63 +176,75 @@ def settle(
     realized.
     """
     accounts.last[i] = price
-    if accounts.contracts[i, CON_KIND] != SPOT:
-        return _settle_derivative(accounts, i, maker, taker, maker_buys, price, lots, maker_reduces)
-    balances, scale = accounts.balances, accounts.scales[i]
-    base, quote = scale[BASE], scale[QUOTE]
-    paid, moved = price * lots * scale[TICK_LOT_UNITS], lots * scale[LOT_UNITS]
-    buyer, seller = (maker, taker) if maker_buys else (taker, maker)
-    balances[buyer, quote, LOCKED if maker_buys else FREE] -= paid
-    balances[seller, base, FREE if maker_buys else LOCKED] -= moved
-    balances[buyer, base, FREE] += moved
-    balances[seller, quote, FREE] += paid
-    of_maker, of_taker = (moved, paid) if maker_buys else (paid, moved)
-    in_maker, in_taker = (base, quote) if maker_buys else (quote, base)
-    maker_fee, maker_asset = _spot_fee(accounts, i, maker, MAKER_RATE, in_maker, of_maker, paid)
-    taker_fee, taker_asset = _spot_fee(accounts, i, taker, TAKER_RATE, in_taker, of_taker, paid)
-    return maker_fee, taker_fee, maker_asset, taker_asset, 0, 0
+    if accounts.contracts[i, CON_KIND] == SPOT:
+        money = _settle_spot(accounts, i, maker, taker, maker_buys, price, lots)
+    else:
+        money = _settle_derivative(accounts, i, maker, taker, maker_buys, price, lots, maker_reduces)
+    return money[0], money[1], money[2], money[3], money[4], money[5] + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True)
-def _settle_derivative(
-    accounts: Any, i: int, maker: int, taker: int, maker_buys: bool, price: int, lots: int, maker_reduces: bool
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _settle_spot(
+    accounts: Any, i: int, maker: int, taker: int, maker_buys: bool, price: int, lots: int
 ) -> tuple[int, int, int, int, int, int]:
-    quote = accounts.scales[i, QUOTE]
-    if not maker_reduces:
-        margin.rest(accounts, i, maker, BUY if maker_buys else 1 - BUY, price, -lots)
-    signed = lots if maker_buys else -lots
-    maker_fee, maker_realized = margin.fill(accounts, i, maker, signed, price, MAKER_RATE)
-    taker_fee, taker_realized = margin.fill(accounts, i, taker, -signed, price, TAKER_RATE)
-    return maker_fee, taker_fee, quote, quote, maker_realized, taker_realized
+    base, quote = accounts.scales[i, BASE], accounts.scales[i, QUOTE]
+    paid, moved = price * lots * accounts.scales[i, TICK_LOT_UNITS], lots * accounts.scales[i, LOT_UNITS]
+    gives, gets = (quote, base) if maker_buys else (base, quote)
+    given, got = (paid, moved) if maker_buys else (moved, paid)
+    accounts.balances[maker, gives, LOCKED] -= given
+    accounts.balances[maker, gets, FREE] += got
+    accounts.balances[taker, gets, FREE] -= got
+    accounts.balances[taker, gives, FREE] += given
+    maker_fee, maker_asset = _spot_fee(accounts, i, maker, MAKER_RATE, gets, got, paid)
+    taker_fee, taker_asset = _spot_fee(accounts, i, taker, TAKER_RATE, gives, given, paid)
+    return maker_fee, taker_fee, maker_asset, taker_asset, 0, to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def _spot_fee(accounts: Any, i: int, owner: int, role: int, received: int, units: int, paid: int) -> tuple[int, int]:
     """Charge one side of a spot trade: in the coin where that is wished and possible, else out of what it received.
 
     Returns the fee in units and the asset column it was paid in.
     """
-    fees, balances = accounts.fees, accounts.balances
-    note_volume(fees, owner, SPOT_MARKET, paid)
-    rate = fees.rates[owner, SPOT_MARKET, role]
-    if rate == 0:
-        return 0, received
-    fee, asset = -1, fees.coin[COIN_ASSET]
-    if fees.wants_coin[owner] and asset >= 0:
-        priced = accounts.scales[fees.coin[COIN_CONTRACT]]
-        if priced[QUOTE] == accounts.scales[i, QUOTE]:
-            lot_price = accounts.last[fees.coin[COIN_CONTRACT]] * priced[TICK_LOT_UNITS]
-            free = balances[owner, asset, FREE]
-            fee = coin_fee(fees, owner, share(paid, rate), free, priced[LOT_UNITS], lot_price)
-    if fee < 0:
-        fee, asset = share(units, rate), received
-    balances[owner, asset, FREE] -= fee
-    balances[VENUE, asset, FREE] += fee
-    return fee, asset
+    fee, asset = -1, received
+    rate = accounts.fees.rates[owner, SPOT_MARKET, role]
+    note_volume(accounts.fees, owner, SPOT_MARKET, paid)
+    if accounts.fees.wants_coin[owner] and rate:
+        fee = _in_coin(accounts, i, owner, share(paid, rate))
+    if fee >= 0:
+        asset = accounts.fees.coin[COIN_ASSET]
+    else:
+        fee = share(units, rate)
+    accounts.balances[owner, asset, FREE] -= fee
+    accounts.balances[VENUE, asset, FREE] += fee
+    return fee, asset + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def _in_coin(accounts: Any, i: int, owner: int, worth: int) -> int:
+    """A fee of so many quote units in units of the coin; -1 where the owner cannot pay it so."""
+    fee, coin = -1, accounts.fees.coin[COIN_CONTRACT]
+    if coin >= 0 and accounts.scales[coin, QUOTE] == accounts.scales[i, QUOTE]:
+        lot_price = accounts.last[coin] * accounts.scales[coin, TICK_LOT_UNITS]
+        free = accounts.balances[owner, accounts.fees.coin[COIN_ASSET], FREE]
+        fee = coin_fee(accounts.fees, owner, worth, free, accounts.scales[coin, LOT_UNITS], lot_price)
+    return fee + to_the_end(accounts)
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _settle_derivative(
+    accounts: Any, i: int, maker: int, taker: int, maker_buys: bool, price: int, lots: int, maker_reduces: bool
+) -> tuple[int, int, int, int, int, int]:
+    quote, signed = accounts.scales[i, QUOTE], lots if maker_buys else -lots
+    if not maker_reduces:
+        margin.rest(accounts, i, maker, BUY if maker_buys else 1 - BUY, price, -lots)
+    maker_fee, maker_realized = margin.fill(accounts, i, maker, signed, price, MAKER_RATE)
+    taker_fee, taker_realized = margin.fill(accounts, i, taker, -signed, price, TAKER_RATE)
+    return maker_fee, taker_fee, quote, quote, maker_realized, taker_realized + to_the_end(accounts)
+
+
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def closable(accounts: Any, i: int, owner: int, side: int) -> int:
     """Lots of the owner's position that an order of this side can still close."""
     lots = accounts.positions[owner, i, POS_LOTS]
-    return max(0, -lots) if side == BUY else max(0, lots)
+    return max(0, -lots if side == BUY else lots) + to_the_end(accounts)

@@ -12,9 +12,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from market.book import Integers, to_the_end
 from market.contracts import RATE_SCALE
-
-Integers = np.ndarray[Any, np.dtype[np.int64]]
 
 DAY = 86_400_000_000
 WINDOW = 30
@@ -81,7 +80,7 @@ def join_tiers(fees: Fees, owner: int) -> None:
     _apply_tiers(fees, owner)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def share(units: int, rate: int) -> int:
     """Floor of units × rate in millionths, without overflowing 64 bits."""
     return int((units // RATE_SCALE) * rate + (units % RATE_SCALE) * rate // RATE_SCALE)
@@ -119,14 +118,17 @@ def roll_days(fees: Any, time: int) -> None:
             _apply_tiers(fees, owner)
 
 
-@njit(cache=True, nogil=True)
-def note_volume(fees: Any, owner: int, market: int, quote_units: int) -> None:
-    """Count a trade towards the owner's tier; whoever holds the clock calls `roll_days` at least once a day."""
-    if fees.tiered[owner]:
-        fees.volumes[owner, market, fees.day[0] % (WINDOW + 1)] += quote_units
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def note_volume(fees: Any, owner: int, market: int, quote_units: int) -> int:
+    """Count a trade towards the owner's tier; whoever holds the clock calls `roll_days` at least once a day.
+
+    Returns 0.
+    """
+    fees.volumes[owner, market, fees.day[0] % (WINDOW + 1)] += quote_units * fees.tiered[owner]
+    return to_the_end(fees)
 
 
-@njit(cache=True, nogil=True)
+@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
 def coin_fee(fees: Any, owner: int, quote_fee: int, free_coin: int, lot_units: int, lot_price: int) -> int:
     """The fee in units of the coin, discount taken; -1 where it cannot be paid in the coin.
 
@@ -136,8 +138,10 @@ def coin_fee(fees: Any, owner: int, quote_fee: int, free_coin: int, lot_units: i
         lot_units: units of the coin in one lot of its contract.
         lot_price: quote units of one such lot at the last trade; 0: it never traded.
     """
-    if not fees.wants_coin[owner] or lot_price <= 0:
-        return -1
-    worth = quote_fee - share(quote_fee, fees.coin[COIN_DISCOUNT])
-    coins = worth // lot_price * lot_units + worth % lot_price * lot_units // lot_price
-    return int(coins) if coins <= free_coin else -1
+    coins = -1
+    if fees.wants_coin[owner] and lot_price > 0:
+        worth = quote_fee - share(quote_fee, fees.coin[COIN_DISCOUNT])
+        coins = worth // lot_price * lot_units + worth % lot_price * lot_units // lot_price
+        if coins > free_coin:
+            coins = -1
+    return coins + to_the_end(fees)
