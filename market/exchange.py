@@ -32,6 +32,8 @@ from market.orders import Account, NewOrder, Order
 from market.trades import TradeLog
 from market.user_events import SpotReports
 
+CROWD_STEP = int(STEP_SECONDS * SECOND)
+"""Agents act at multiples of this market time (µs) only: a seed gives one market, however the clock is read."""
 AGENT_QUOTE = 500_000_000
 """Quote that each agent starts with, and base worth as much at the first price: months of flow do not exhaust it, and
 at a price down to 0.02 its units still fit 64 bits."""
@@ -121,6 +123,8 @@ class Exchange:
         rates[:, MAKER_RATE] = fee_rate(fee_bps if maker_fee_bps is None else maker_fee_bps)
         self.listeners: list[Listener] = [SpotReports(self)]
         self._ids = random.Random(seed)
+        self._dated = False
+        """Whether an order ever had an end; spares everybody else the question."""
         self._executions = 0
         self._bookkeeper = Bookkeeper(self)
         self._fund(quote_balance)
@@ -150,14 +154,16 @@ class Exchange:
         """Let market time pass: agents act, bars close. Does nothing for a time already reached."""
         while self.time < to_time:
             close = self.candles.open_time + MINUTE
-            until = min(to_time, close)
+            until, due = min(to_time, close), (self.time // CROWD_STEP + 1) * CROWD_STEP
             if self.crowds or self.steps:
-                until = min(until, self.time + int(STEP_SECONDS * SECOND))
-            for crowd in self.crowds:
-                count = crowd.act((until - self.time) / SECOND, until)
+                until = min(until, due)
+            for crowd in self.crowds if until == due else ():
+                count = crowd.act(STEP_SECONDS, until)
                 self.engine = engines.with_room(self.engine, count)
                 engines.execute(self.engine, crowd.commands, count, until - 1)
             self.time = until
+            if self._dated:
+                engines.pass_time(self.engine, until)
             for step in self.steps:
                 step(until)
             if until == close:
@@ -195,6 +201,7 @@ class Exchange:
         order_id, _, slot = engines.submit(self.engine, self._request(account, new, checked), self.time)
         if order_id < 0:
             raise filters.refusal(order_id)
+        self._dated = self._dated or new.good_till is not None
         waits = filters.kind(new) not in (engines.LIMIT, engines.MARKET)
         order = Order(
             int(order_id), new.client_order_id or self.new_client_id(), account.owner, i, new.side, new.type,
@@ -299,9 +306,7 @@ class Exchange:
             raise Refused(-2013, "Order does not exist.")
         self.engine = engines.with_room(self.engine, 1)
         left = lots - order.filled_lots
-        answer, _, slot = engines.amend(  # type: ignore[attr-defined]
-            self.engine, i, order.slot, order.id, price, left, self.time
-        )
+        answer, _, slot = engines.amend(self.engine, i, order.slot, order.id, price, left, self.time)
         if answer < 0:
             raise self.filters[i].refusal(answer)
         order.price, order.lots, order.slot, order.updated = price, lots, int(slot), self.time
