@@ -16,8 +16,8 @@ from typing import Any, Literal, Protocol
 from lake.errors import UsageError
 from lake.intervals import MINUTE, SECOND
 from market import book as books
+from market import clearing, reports
 from market import engine as engines
-from market import reports
 from market.accounts import BASE, FREE, LOCKED, QUOTE, TICK_LOT_UNITS
 from market.agents import MAKER, STEP_SECONDS, TAKER
 from market.book import BUY, NO_PRICE, UNIT, Integers
@@ -401,8 +401,8 @@ class Exchange:
         }
 
     def totals(self) -> list[int]:
-        """Units per asset over all owners, fees included: constant for ever."""
-        return [int(value) for value in self.engine.accounts.balances.sum(axis=(0, 2))]
+        """Units per asset over all owners, fees included, less what open positions cost: constant for ever."""
+        return clearing.totals(self.engine)
 
     def least_balance(self) -> int:
         return int(self.engine.accounts.balances.min())
