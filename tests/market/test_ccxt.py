@@ -50,7 +50,10 @@ def only_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def ready() -> Iterator[dict[str, Any]]:
-    with exchange_process("--seed", "6", "--speed", "60", "--days", "3", "--accounts", "3") as (_, line):
+    with exchange_process("--seed", "6", "--speed", "60", "--days", "3", "--accounts", "4", "--venues", "2") as (
+        _,
+        line,
+    ):
         yield line
 
 
@@ -121,6 +124,69 @@ def test_an_order_lives_its_life_through_ccxt(ready: dict[str, Any]) -> None:
     assert [order["id"] for order in client.fetch_orders(BTC)] == [resting["id"], bought["id"]]
 
 
+def far(client: Any, fraction: float) -> float:
+    """A price at a fraction of the middle."""
+    book = client.fetch_order_book(BTC, 5)
+    return float(client.price_to_precision(BTC, (book["bids"][0][0] + book["asks"][0][0]) / 2 * fraction))
+
+
+def test_every_type_of_order_goes_through_ccxt(ready: dict[str, Any]) -> None:
+    import ccxt
+
+    client = blocking(ready, 3)
+    client.load_markets()
+    assert client.create_order(BTC, "market", "buy", 0.2)["status"] == "closed"
+    low, high = far(client, 0.8), far(client, 1.2)
+    fok = client.create_order(BTC, "limit", "buy", 0.01, high, {"timeInForce": "FOK"})
+    assert (fok["status"], fok["timeInForce"]) == ("closed", "FOK")
+    assert client.create_order(BTC, "limit", "buy", 0.01, low, {"timeInForce": "FOK"})["status"] == "expired"
+    ioc = client.create_order(BTC, "limit", "buy", 0.01, low, {"timeInForce": "IOC"})
+    assert (ioc["status"], ioc["filled"]) == ("expired", 0)
+    maker = client.create_order(BTC, "limit", "buy", 0.01, low, {"postOnly": True})
+    assert (maker["status"], maker["info"]["type"], maker["postOnly"]) == ("open", "LIMIT_MAKER", True)
+    with pytest.raises(ccxt.OrderImmediatelyFillable):
+        client.create_order(BTC, "limit", "buy", 0.01, high, {"postOnly": True})
+    waiting = [
+        client.create_order(BTC, "market", "sell", 0.01, None, {"stopLossPrice": low}),
+        client.create_order(BTC, "limit", "sell", 0.01, far(client, 0.79), {"stopLossPrice": low}),
+        client.create_order(BTC, "market", "sell", 0.01, None, {"takeProfitPrice": high}),
+        client.create_order(BTC, "limit", "buy", 0.01, low, {"takeProfitPrice": low}),
+        client.create_order(
+            BTC, "market", "sell", 0.01, None, {"trailingPercent": 5, "stopLossOrTakeProfit": "stopLoss"}
+        ),
+    ]
+    assert [order["info"]["type"] for order in waiting] == [
+        "STOP_LOSS", "STOP_LOSS_LIMIT", "TAKE_PROFIT", "TAKE_PROFIT_LIMIT", "STOP_LOSS",
+    ]  # fmt: skip
+    assert {order["status"] for order in waiting} == {"open"}
+    assert waiting[0]["triggerPrice"] == pytest.approx(low)
+    assert int(waiting[4]["info"]["trailingDelta"]) == 500
+    with pytest.raises(ccxt.OrderImmediatelyFillable):
+        client.create_order(BTC, "market", "buy", 0.01, None, {"takeProfitPrice": high})
+    iceberg = client.create_order(BTC, "limit", "buy", 0.05, low, {"icebergAmount": 0.01})
+    assert iceberg["info"]["icebergQty"] == "0.01000000"
+    edited = client.edit_order(maker["id"], BTC, "limit", "buy", 0.02, far(client, 0.81))
+    assert (edited["amount"], edited["status"]) == (0.02, "open")
+    assert client.fetch_order(maker["id"], BTC)["status"] == "canceled"
+    assert len(client.cancel_all_orders(BTC)) == 7
+    assert client.fetch_open_orders(BTC) == []
+    assert client.create_order(BTC, "limit", "buy", 0.01, low, {"test": True})["id"] is None
+
+
+def test_tickers_and_trades_come_through_ccxt(ready: dict[str, Any]) -> None:
+    client = blocking(ready)
+    ticker = client.fetch_ticker(BTC)
+    assert ticker["low"] <= ticker["last"] <= ticker["high"]
+    assert ticker["vwap"] == pytest.approx(ticker["quoteVolume"] / ticker["baseVolume"])
+    assert ticker["bid"] < ticker["ask"]
+    assert len(client.fetch_tickers()) == 6
+    trades = client.fetch_trades(BTC, limit=50)
+    later = client.fetch_trades(BTC, since=trades[10]["timestamp"], limit=5)
+    assert len(later) == 5
+    assert later[0]["timestamp"] >= trades[10]["timestamp"]
+    assert all(trade["amount"] > 0 for trade in trades)
+
+
 def test_refusals_arrive_as_ccxts_exceptions(ready: dict[str, Any]) -> None:
     import ccxt
 
@@ -137,6 +203,21 @@ def test_refusals_arrive_as_ccxts_exceptions(ready: dict[str, Any]) -> None:
     client.secret = "wrong"
     with pytest.raises(ccxt.AuthenticationError):
         client.fetch_balance()
+
+
+def test_the_second_venue_trades_through_ccxt_by_its_own_rules(ready: dict[str, Any]) -> None:
+    import ccxt
+
+    second = ready["venues"][1]
+    keys = second["accounts"][0]
+    client = ccxt_client(second["rest"], second["ws"], keys["api_key"], keys["api_secret"])
+    assert (second["name"], client.load_markets()[BTC]["precision"]["price"]) == ("andina", 0.1)
+    assert client.create_order(BTC, "market", "buy", 0.01)["status"] == "closed"
+    stranger = blocking(ready)
+    stranger.urls = client.urls
+    with pytest.raises(ccxt.AuthenticationError):
+        stranger.fetch_balance()
+    assert abs(client.fetch_ticker(BTC)["last"] / blocking(ready).fetch_ticker(BTC)["last"] - 1) < 0.02
 
 
 @pytest.fixture
@@ -157,6 +238,10 @@ async def soon(awaitable: Awaitable[T]) -> T:
 async def test_market_data_streams_through_ccxt(streaming: Any) -> None:
     trades = await soon(streaming.watch_trades(BTC))
     assert {trade["symbol"] for trade in trades} == {BTC}
+    ticker = await soon(streaming.watch_ticker(BTC))
+    assert ticker["low"] <= ticker["last"] <= ticker["high"]
+    tickers = await soon(streaming.watch_tickers([BTC, "ADA/USDT"]))
+    assert set(tickers) <= {BTC, "ADA/USDT"}
     bars = await soon(streaming.watch_ohlcv(BTC, "1m"))
     assert bars[-1][0] % 60_000 == 0
     for _ in range(10):

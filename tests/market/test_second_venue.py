@@ -8,11 +8,10 @@ from decimal import Decimal
 import aiohttp
 import numpy as np
 import pytest
-from served_exchange import Served, exchange_process
+from served_exchange import Served
 
 from lake.instruments import ANDINA, instrument
 from lake.intervals import SECOND
-from lake.wire.binance import ccxt_client
 from market.book import BUY, SELL
 from market.candles import CLOSE, HIGH, LOTS, LOW, OPEN
 from market.clock import MarketClock
@@ -203,16 +202,3 @@ async def test_streams_of_both_venues_run_and_pause_together(served: tuple[Serve
     refused = await second.signed("POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01")
     assert refused[1] == {"code": -1013, "msg": "Market is closed."}
     assert first.venue.exchange.time == second.venue.exchange.time
-
-
-@pytest.mark.slow
-def test_ccxt_trades_at_both_venues_of_the_process() -> None:
-    with exchange_process("--seed", "6", "--speed", "60", "--days", "2", "--venues", "2") as (_, ready):
-        assert [venue["name"] for venue in ready["venues"]] == ["binance", "andina"]
-        assert ready["venues"][0]["rest"] == ready["rest"]
-        for venue in ready["venues"]:
-            keys = venue["accounts"][0]
-            client = ccxt_client(venue["rest"], venue["ws"], keys["api_key"], keys["api_secret"])
-            assert client.create_order("BTC/USDT", "market", "buy", 0.01)["status"] == "closed"
-            tick = client.market("BTC/USDT")["precision"]["price"]
-            assert tick == (0.01 if venue["name"] == "binance" else 0.1)

@@ -181,7 +181,7 @@ async def test_self_trade_prevention_ends_what_it_says(floor: Floor, mode: str, 
 
 async def test_an_order_is_replaced_in_one_request(floor: Floor) -> None:
     _, old = await floor.order("BUY", "LIMIT", "0.1", price="39000", newClientOrderId="old")
-    ask = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.2"}
+    ask: dict[str, Any] = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.2"}
     status, answer = await floor.served.signed(
         "POST", "order/cancelReplace", **ask, price=floor.price("39100"), cancelReplaceMode="STOP_ON_FAILURE",
         cancelOrderId=old["orderId"], cancelNewClientOrderId="gone", newClientOrderId="old",
@@ -232,7 +232,7 @@ async def test_a_replacement_that_breaks_a_filter_changes_nothing(floor: Floor) 
 
 async def test_a_cancellation_can_be_restricted_to_a_status(floor: Floor) -> None:
     _, order = await floor.order("BUY", "LIMIT", "0.1", price="39000")
-    ask = {"symbol": "BTCUSDT", "orderId": order["orderId"]}
+    ask: dict[str, Any] = {"symbol": "BTCUSDT", "orderId": order["orderId"]}
     refused = await floor.served.signed("DELETE", "order", **ask, cancelRestrictions="ONLY_PARTIALLY_FILLED")
     assert refused[1] == {"code": -2011, "msg": "Order was not canceled due to cancel restrictions."}
     assert (await floor.served.signed("DELETE", "order", **ask, cancelRestrictions="NEVER"))[1]["code"] == -1145
@@ -241,7 +241,7 @@ async def test_a_cancellation_can_be_restricted_to_a_status(floor: Floor) -> Non
 
 
 async def test_a_test_order_is_checked_and_sent_nowhere(floor: Floor) -> None:
-    ask = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.1"}
+    ask: dict[str, Any] = {"symbol": "BTCUSDT", "side": "BUY", "type": "LIMIT", "timeInForce": "GTC", "quantity": "0.1"}
     assert await floor.served.signed("POST", "order/test", **ask, price=floor.price("39000")) == (200, {})
     _, rates = await floor.served.signed(
         "POST", "order/test", **ask, price=floor.price("39000"), computeCommissionRates="true"
