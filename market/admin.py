@@ -9,6 +9,7 @@ import orjson
 from aiohttp import web
 
 from lake.errors import UsageError
+from market import adversity
 from market.accounts import FREE, VENUE
 from market.clock import parse_speed
 from market.faults import parse_script
@@ -39,6 +40,8 @@ class Admin:
             web.post("/faults", self._merge_faults),
             web.delete("/faults", self._clear_faults),
             web.post("/faults/script", self._script),
+            web.get("/adversity", self._adversities),
+            web.post("/adversity", self._adversity),
         ]
 
     def _time(self) -> dict[str, object]:
@@ -141,6 +144,19 @@ class Admin:
         except UsageError as error:
             return answer({"error": str(error)}, 400)
         return await self._faults(request)
+
+    async def _adversities(self, request: web.Request) -> web.Response:
+        """The adversities that run or are to come, and all there are."""
+        return answer({"running": adversity.running(self._venue), "events": adversity.described()})
+
+    async def _adversity(self, request: web.Request) -> web.Response:
+        """Let an adversity happen; body: its name and any of its parameters."""
+        try:
+            event = adversity.parse(orjson.loads(await request.read()))
+            self._venue.catch_up()
+            return answer(adversity.apply(self._venue, event))
+        except (orjson.JSONDecodeError, TypeError, ValueError, UsageError) as error:
+            return answer({"error": f'expected {{"name": an adversity, …}}: {error}'}, 400)
 
     async def _stats(self, request: web.Request) -> web.Response:
         """Counts, and the totals per asset over all owners and fees, which never change."""

@@ -15,7 +15,7 @@ They write commands; `market.engine.execute` carries them out.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -35,6 +35,7 @@ from market.engine import (
     QUOTE_LEVEL,
     TAKE,
     WITHDRAW,
+    Engine,
 )
 from market.scenario import INSTRUMENT_PROCESSES, Floats, Flow, History, LiveProcess
 from market.strain import STRAIN_ROOM, Strain
@@ -75,6 +76,9 @@ class FairPrices(Protocol):
 
 class Agents:
     """Turn the process's flow into commands for the book, with randomness of their own."""
+
+    _first = 0
+    """The venue's number of the first instrument; the others follow."""
 
     def __init__(
         self,
@@ -129,6 +133,14 @@ class Agents:
         noise = NOISE_SHARE * self._mood * flow.volume_per_second * self._lots * seconds
         count = int(_decide(self._rng, self.commands, fair, half_spread, noise, self._trade_lots, depth, self._range))
         return count if self.strain is None else self.strain.add(self.commands, count, fair, self._trade_lots)
+
+    def watch(self, engine: Callable[[], Engine]) -> None:
+        """Say where the books are, by a function because the engine's arrays may grow; these agents do not look."""
+
+    @property
+    def numbers(self) -> range:
+        """The venue's numbers of the instruments."""
+        return range(self._first, self._first + len(self._ticks))
 
     @property
     def fair_prices(self) -> Floats:

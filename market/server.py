@@ -1,8 +1,8 @@
 """The embedded exchange: a Binance-compatible spot venue on loopback, for tests, the demo and paper trading.
 
     python -m market.server [--port N] [--admin-port N] [--seed N] [--speed X|max|lockstep] [--step T] [--replay FILE…]
-                            [--agents none|default] [--accounts N] [--structure 0|1] [--days N] [--fee-bps X]
-                            [--quote-balance X]
+                            [--agents none|default|crowd] [--scenario NAME] [--accounts N] [--structure 0|1]
+                            [--days N] [--fee-bps X] [--quote-balance X]
 
 Prints one JSON line when ready and runs until SIGTERM or SIGINT. Every timestamp inside a payload is market time;
 `/api/v3/time` and request signing are wall time. docs/market.md tells what is served and where it differs from Binance.
@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncIterator
 from decimal import Decimal, InvalidOperation
 from pathlib import Path
-from typing import NoReturn
+from typing import Literal, NoReturn
 
 import orjson
 from aiohttp import web
@@ -24,7 +24,7 @@ from aiohttp import web
 from lake.errors import BitacoraError, Misconfigured, UsageError
 from lake.instruments import instrument
 from lake.intervals import MINUTE
-from market import gate
+from market import gate, worlds
 from market.admin import Admin
 from market.clock import parse_speed
 from market.faults import read_knobs
@@ -37,6 +37,7 @@ from market.venue import Venue, build_venue
 from market.websockets import WebSockets
 
 HOST = "127.0.0.1"
+AGENTS: dict[str, bool | Literal["crowd"]] = {"none": False, "default": True, "crowd": "crowd"}
 
 
 class _Parser(argparse.ArgumentParser):
@@ -53,7 +54,8 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--step", type=parse_step, default=MINUTE, help="between stops of lockstep: 1m, 5m, or in ms")
     parser.add_argument("--replay", nargs="+", metavar="FILE", help="captures, bars or trades, or lake:TABLE, instead")
     parser.add_argument("--replay-instrument", default="binance:BTC/USDT", help="which one the files hold")
-    parser.add_argument("--agents", choices=("none", "default"), default="default", help="none leaves the books empty")
+    parser.add_argument("--agents", choices=tuple(AGENTS), default="default", help="none leaves the books empty")
+    parser.add_argument("--scenario", choices=worlds.NAMES, default="default", help="docs/market-scenarios.md")
     parser.add_argument("--accounts", type=int, default=1, help="test accounts, keys printed on the ready line")
     parser.add_argument("--structure", type=int, choices=(0, 1), default=1, help="0 removes the learnable structure")
     parser.add_argument("--days", type=int, default=180, help="days of one-minute history")
@@ -175,9 +177,9 @@ def main(arguments: list[str] | None = None) -> int:
         options = _parse(arguments)
         if not 0 <= options.accounts <= 1000:
             raise UsageError(f"--accounts: expected 0 to 1000, found {options.accounts}.")
-        scenario = Scenario(options.seed, days=options.days, structure=options.structure)
+        scenario = Scenario(options.seed, options.days, options.structure, preset=options.scenario)
         venue = build_venue(
-            scenario, options.speed, options.agents == "default", options.accounts, options.fee_bps,
+            scenario, options.speed, AGENTS[options.agents], options.accounts, options.fee_bps,
             options.quote_balance, _second(options), with_derivatives=options.derivatives,
         )  # fmt: skip
         if options.replay:

@@ -6,7 +6,7 @@ import random
 from collections.abc import Hashable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 from aiohttp import web
@@ -19,6 +19,7 @@ from market.agents import Agents
 from market.candles import Candles
 from market.clock import MarketClock, Speed
 from market.contracts import scales_of, spot
+from market.crowd import Crowd
 from market.exchange import Exchange
 from market.fault_state import Faults
 from market.futures_past import joined
@@ -219,8 +220,8 @@ class Venue:
 
 
 def build_venue(
-    scenario: Scenario, speed: Speed, agents: bool, accounts: int, fee_bps: Decimal, quote_balance: Decimal,
-    second: SecondVenue | None = None, with_derivatives: bool = False,
+    scenario: Scenario, speed: Speed, agents: bool | Literal["crowd"], accounts: int, fee_bps: Decimal,
+    quote_balance: Decimal, second: SecondVenue | None = None, with_derivatives: bool = False,
 ) -> Venue:  # fmt: skip
     """Simulate the past and stand at its end, paused; with `second`, another venue joined to it."""
     history = simulate_history(scenario)
@@ -231,14 +232,17 @@ def build_venue(
     lots = np.array([float(1 / contract.instrument.quantity_step) for contract in contracts])
     candles = Candles.after(joined(history, past) if past else history, scales, ticks, lots)
     path = FairPath(LiveProcess(history.state)) if second is not None else None
-    crowds = [Agents(history, scales, path)] if agents else []
+    kind = Crowd if agents == "crowd" else Agents
+    crowds = [kind(history, scales, path)] if agents else []
     exchange = Exchange(contracts, candles, crowds, fee_bps, accounts, scenario.seed, quote_balance)
+    for crowd in crowds:
+        crowd.watch(lambda: exchange.engine)
     warm_up(exchange)
     venue = Venue(exchange, MarketClock(exchange.time, speed))
     if past is not None:
         derivatives.serve(venue, derivatives.open_desk(exchange, past, crowds[0] if crowds else None, quote_balance))
     if second is not None and path is not None:
-        other = build_second(history, path, second, agents, accounts, quote_balance)
+        other = build_second(history, path, second, bool(agents), accounts, quote_balance)
         venue.join(Venue(other, venue.clock, ANDINA_NAME, Link(second.latency_ms, second.jitter_ms)))
     return venue
 

@@ -1,0 +1,510 @@
+"""The adversarial pack: what breaks models and traders, seeded, on stored bars and live in the embedded exchange.
+
+    python -m market.adversity list                                     every event and its parameters
+    python -m market.adversity show flash_crash --out plot.html         bars before and after, one file
+    python -m market.adversity show depeg --set depth=0.2 --seed 3 --out plot.html
+
+Live: `POST /adversity` on the admin port with `{"name": "flash_crash", "depth": 0.2}`; times count from then on.
+
+An event is a frozen dataclass; `market/adversity_bars.py` applies it to bars, `apply` here to a running venue. Log
+price shifts follow one function of the time since the start, so that both tell the same story. Real ones to compare
+with: the flash crash of 2010-05-06 (−9 % and back in 36 minutes), ETH on GDAX 2017-06-21 (320 to 0.10 within seconds),
+USDC 2023-03-11 (0.88 for a day), the false "ETF approved" post of 2023-10-16 (+10 % and back within half an hour).
+"""
+
+import dataclasses
+import json
+import math
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from lake import command
+from lake.errors import UsageError
+from lake.intervals import MINUTE, SECOND
+from market.agents import Agents
+from market.book import BUY, SELL
+from market.engine import QUOTE_LEVEL, TAKE
+from market.faults import Maintenance, StreamFault
+from market.scenario import Floats
+from market.strain import Strain
+
+if TYPE_CHECKING:
+    from market.venue import Venue
+
+
+@dataclass(frozen=True, slots=True)
+class Adversity:
+    """One event: when it starts and whom it hits."""
+
+    name: ClassVar[str]
+    everywhere: ClassVar[bool] = False
+    """It hits the price itself, at every venue."""
+    start_minutes: float = 0.0
+    """From the first bar, or live from now."""
+    instruments: tuple[str, ...] = ()
+    """Ids; empty hits all that the event can hit."""
+    seed: int = 1
+    """Of its own randomness."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if isinstance(value, float | int) and not (math.isfinite(value) and value >= 0) and field.name != "rate":
+                raise UsageError(f"adversity {self.name}: expected {field.name} of at least 0, found {value}.")
+
+    @property
+    def seconds(self) -> float:
+        """How long it lasts."""
+        raise NotImplementedError
+
+    def shift(self, elapsed: Floats) -> Floats:
+        """Log price added at so many seconds since the start; also before and after."""
+        return np.zeros_like(elapsed)
+
+    def hits(self, instrument: str) -> bool:
+        return not self.instruments or instrument in self.instruments
+
+    def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
+        """Strain the agents of a venue; what lasts goes into `strain.carried` at the end."""
+        going = elapsed < self.seconds
+        change = self.shift(np.array([elapsed if going else math.inf]))[0]
+        (strain.shift if going else strain.carried)[hit] += change
+        return going
+
+
+@dataclass(frozen=True, slots=True)
+class FlashCrash(Adversity):
+    """A fall within minutes that mostly comes back, while makers step away and stop orders trade."""
+
+    name: ClassVar[str] = "flash_crash"
+    everywhere: ClassVar[bool] = True
+    depth: float = 0.15
+    """Share of the price lost at the bottom."""
+    fall_minutes: float = 4.0
+    recovery_minutes: float = 20.0
+    """Time constant of the way back is a third of it."""
+    recovered: float = 0.85
+    """Share of the fall that comes back."""
+    volume: float = 6.0
+    """Multiplier of the volume while it lasts."""
+    left_depth: float = 0.15
+    """Share of the makers' depth that stays."""
+
+    @property
+    def seconds(self) -> float:
+        return 60 * (self.fall_minutes + self.recovery_minutes)
+
+    def shift(self, elapsed: Floats) -> Floats:
+        bottom, fall = math.log1p(-min(self.depth, 0.99)), 60 * self.fall_minutes
+        down = np.clip(elapsed / max(fall, 1e-9), 0, 1) ** 1.5
+        after = np.maximum(elapsed - fall, 0.0)
+        back = self.recovered * (1 - np.exp(-3 * after / max(60 * self.recovery_minutes, 1e-9)))
+        return np.asarray(bottom * down * (1 - back))
+
+    def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
+        strain.depth[hit] *= self.left_depth
+        strain.volume[hit] *= self.volume
+        strain.spread[hit] *= 4.0
+        if elapsed < 60 * self.fall_minutes:
+            for i in hit:
+                strain.order(i, TAKE, SELL, -0.01, 5.0)
+        return Adversity.bend(self, strain, elapsed, hit)
+
+
+@dataclass(frozen=True, slots=True)
+class MicroSpikes(Adversity):
+    """Prints far from the price for an instant: bad ticks, fat fingers, thin books."""
+
+    name: ClassVar[str] = "micro_spikes"
+    count: int = 12
+    size: float = 0.02
+    """Distance of a spike, as a share of the price."""
+    minutes: float = 60.0
+    """They fall somewhere within."""
+
+    @property
+    def seconds(self) -> float:
+        return 60 * self.minutes
+
+    def times(self) -> tuple[Floats, Floats]:
+        """Seconds since the start, sorted, and signs."""
+        rng = np.random.default_rng([self.seed, 17])
+        return np.sort(rng.random(self.count)) * self.seconds, np.where(rng.random(self.count) < 0.5, -1.0, 1.0)
+
+    def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
+        times, signs = self.times()
+        for sign in signs[(times <= elapsed) & (times > elapsed - 1.0)]:
+            for i in hit:  # one thin order far away, and a taker who goes there
+                far = math.log1p(sign * min(self.size, 0.9))
+                strain.depth[i] *= 0.05
+                strain.order(i, QUOTE_LEVEL, SELL if sign > 0 else BUY, far, 1.0)
+                strain.order(i, TAKE, BUY if sign > 0 else SELL, far, 30.0)
+        return elapsed < self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class VolatilityShock(Adversity):
+    """Every move becomes larger; the excess fades."""
+
+    name: ClassVar[str] = "volatility_shock"
+    everywhere: ClassVar[bool] = True
+    factor: float = 4.0
+    """Multiplier of the moves at the start."""
+    minutes: float = 180.0
+    half_life_minutes: float = 60.0
+
+    @property
+    def seconds(self) -> float:
+        return 60 * self.minutes
+
+    def gain(self, elapsed: Floats) -> Floats:
+        """Multiplier of the moves at so many seconds since the start; one outside."""
+        fade = 0.5 ** (elapsed / max(60 * self.half_life_minutes, 1e-9))
+        return np.where((elapsed >= 0) & (elapsed < self.seconds), 1 + (self.factor - 1) * fade, 1.0)
+
+    def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
+        gain = float(self.gain(np.array([elapsed]))[0])
+        strain.gain[hit] *= gain
+        strain.spread[hit] *= math.sqrt(gain)
+        return elapsed < self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class LiquidityWithdrawal(Adversity):
+    """Makers leave: little depth, wide spread, less volume; the fair price does not care."""
+
+    name: ClassVar[str] = "liquidity_withdrawal"
+    minutes: float = 60.0
+    left: float = 0.1
+    """Share of depth and volume that stays."""
+    spread: float = 8.0
+    """Multiplier of the spread."""
+
+    @property
+    def seconds(self) -> float:
+        return 60 * self.minutes
+
+    def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
+        strain.depth[hit] *= self.left
+        strain.volume[hit] *= max(self.left, 0.05)
+        strain.spread[hit] *= self.spread
+        return elapsed < self.seconds
+
+
+@dataclass(frozen=True, slots=True)
+class FeedFreeze(Adversity):
+    """The market goes on, but nobody hears: bars repeat the last close, streams are mute, then all catches up."""
+
+    name: ClassVar[str] = "feed_freeze"
+    minutes: float = 10.0
+
+    @property
+    def seconds(self) -> float:
+        return 60 * self.minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Spoofing(Adversity):
+    """Large orders near the touch on one side that are never meant to trade; the price leans away and comes back."""
+
+    name: ClassVar[str] = "spoofing"
+    minutes: float = 15.0
+    trades: float = 150.0
+    """Size of the false wall, in typical trades."""
+    distance_bps: float = 6.0
+    push_bps: float = 12.0
+    """How far others let themselves be pushed before it vanishes."""
+
+    @property
+    def seconds(self) -> float:
+        return 60 * self.minutes
+
+    @property
+    def side(self) -> int:
+        """Of the wall: bids push up, offers down."""
+        return BUY if np.random.default_rng([self.seed, 23]).random() < 0.5 else SELL
+
+    def shift(self, elapsed: Floats) -> Floats:
+        sign = 1.0 if self.side == BUY else -1.0
+        share = np.clip(elapsed / max(self.seconds, 1e-9), 0, 1)
+        return np.asarray(np.where(share < 1, sign * self.push_bps * 1e-4 * np.sin(share * math.pi), 0.0))
+
+    def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
+        away = -self.distance_bps * 1e-4 if self.side == BUY else self.distance_bps * 1e-4
+        if elapsed < self.seconds:
+            for i in hit:
+                for rung in range(3):
+                    strain.order(i, QUOTE_LEVEL, self.side, away * (1 + 0.2 * rung), self.trades / 3)
+        return Adversity.bend(self, strain, elapsed, hit)
+
+
+@dataclass(frozen=True, slots=True)
+class FundingShock(Adversity):
+    """Perpetuals part from the index and funding becomes extreme for some intervals."""
+
+    name: ClassVar[str] = "funding_shock"
+    rate: float = 0.003
+    """Funding per interval at the height, as a fraction; negative pays longs."""
+    hours: float = 24.0
+
+    @property
+    def seconds(self) -> float:
+        return 3600 * self.hours
+
+    def hits(self, instrument: str) -> bool:
+        return ":USDT" in instrument and Adversity.hits(self, instrument)
+
+    def shift(self, elapsed: Floats) -> Floats:
+        share = np.clip(elapsed / max(self.seconds, 1e-9), 0, 1)
+        return np.asarray(self.rate * np.sin(share * math.pi))
+
+
+@dataclass(frozen=True, slots=True)
+class ExchangeOutage(Adversity):
+    """The venue is gone: no matching, no bars, no data; then trading starts again where the world is by then."""
+
+    name: ClassVar[str] = "exchange_outage"
+    minutes: float = 45.0
+
+    @property
+    def seconds(self) -> float:
+        return 60 * self.minutes
+
+
+@dataclass(frozen=True, slots=True)
+class Depeg(Adversity):
+    """The quote stablecoin loses its peg: all quoted in it rises by as much, with wide spreads, and comes back."""
+
+    name: ClassVar[str] = "depeg"
+    everywhere: ClassVar[bool] = True
+    depth: float = 0.12
+    """Share of its value the coin loses at worst."""
+    fall_minutes: float = 120.0
+    recovery_minutes: float = 1_440.0
+    recovered: float = 0.98
+    quote: str = "USDT"
+
+    @property
+    def seconds(self) -> float:
+        return 60 * (self.fall_minutes + self.recovery_minutes)
+
+    def hits(self, instrument: str) -> bool:
+        return f"/{self.quote}" in instrument and Adversity.hits(self, instrument)
+
+    def shift(self, elapsed: Floats) -> Floats:
+        top, fall = -math.log1p(-min(self.depth, 0.99)), 60 * self.fall_minutes
+        up = np.clip(elapsed / max(fall, 1e-9), 0, 1)
+        after = np.maximum(elapsed - fall, 0.0)
+        back = self.recovered * (1 - np.exp(-3 * after / max(60 * self.recovery_minutes, 1e-9)))
+        return np.asarray(top * up * (1 - back))
+
+    def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
+        strain.spread[hit] *= 3.0
+        strain.depth[hit] *= 0.4
+        return Adversity.bend(self, strain, elapsed, hit)
+
+
+@dataclass(frozen=True, slots=True)
+class FalseNews(Adversity):
+    """A headline that is not true: the price jumps at once, holds while people believe it, and reverts."""
+
+    name: ClassVar[str] = "false_news"
+    everywhere: ClassVar[bool] = True
+    jump: float = 0.08
+    hold_minutes: float = 12.0
+    revert_minutes: float = 10.0
+    up: bool = True
+    volume: float = 5.0
+
+    @property
+    def seconds(self) -> float:
+        return 60 * (self.hold_minutes + self.revert_minutes)
+
+    def shift(self, elapsed: Floats) -> Floats:
+        size = math.log1p(self.jump if self.up else -min(self.jump, 0.99))
+        after = np.maximum(elapsed - 60 * self.hold_minutes, 0.0)
+        kept = np.clip(1 - after / max(60 * self.revert_minutes, 1e-9), 0, 1)
+        return np.asarray(np.where(elapsed > 0, size * kept, 0.0))
+
+    def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
+        strain.volume[hit] *= self.volume
+        strain.spread[hit] *= 2.0
+        return Adversity.bend(self, strain, elapsed, hit)
+
+
+EVENTS: dict[str, type[Adversity]] = {
+    event.name: event
+    for event in (
+        FlashCrash, MicroSpikes, VolatilityShock, LiquidityWithdrawal, FeedFreeze, Spoofing, FundingShock,
+        ExchangeOutage, Depeg, FalseNews,
+    )
+}  # fmt: skip
+
+
+def parse(document: Any) -> Adversity:
+    """An event from JSON: its `name` and any of its parameters.
+
+    Raises:
+        UsageError: no such event or parameter, or a value that makes no sense.
+    """
+    if not isinstance(document, dict):
+        raise UsageError(f"adversity: expected an object with a name, found {document!r}.")
+    given = dict(document)
+    event = EVENTS.get(str(given.pop("name", "")))
+    if event is None:
+        raise UsageError(f"adversity: expected name to be one of {', '.join(EVENTS)}, found {document.get('name')!r}.")
+    types: dict[str, Any] = {field.name: type(field.default) for field in dataclasses.fields(event)}
+    unknown = set(given) - set(types)
+    if unknown:
+        raise UsageError(f"adversity {event.name}: expected {', '.join(types)}, found {', '.join(sorted(unknown))}.")
+    values: dict[str, Any] = {}
+    for name, value in given.items():
+        try:
+            values[name] = tuple(value) if types[name] is tuple else types[name](value)
+        except (TypeError, ValueError):
+            raise UsageError(
+                f"adversity {event.name}: expected {name} to be {types[name].__name__}, found {value!r}."
+            ) from None
+    return event(**values)
+
+
+def described() -> list[dict[str, Any]]:
+    """Every event with its sentence and the defaults of its parameters."""
+    return [
+        {
+            "name": name,
+            "what": (event.__doc__ or "").split("\n")[0],
+            "parameters": {field.name: field.default for field in dataclasses.fields(event)},
+        }
+        for name, event in EVENTS.items()
+    ]
+
+
+# -- live -----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class _Running:
+    """An event at a venue: strains one set of agents, and switches what is not the agents' business."""
+
+    event: Adversity
+    venue: "Venue"
+    hit: list[int]
+    follows: bool
+    """These agents trade around the prices of others that are strained already."""
+    before: Any = None
+    """The venue's faults while they are changed."""
+
+    def bend(self, strain: Strain, elapsed: float) -> bool:
+        going = elapsed < self.event.seconds
+        if isinstance(self.event, FeedFreeze | ExchangeOutage):
+            strain.silent |= going and isinstance(self.event, ExchangeOutage)
+            self._switch(going)
+            return going
+        shift, gain, carried = strain.shift.copy(), strain.gain.copy(), strain.carried.copy()
+        going = self.event.bend(strain, elapsed, self.hit)
+        if self.follows:
+            strain.shift, strain.gain, strain.carried = shift, gain, carried
+        return going
+
+    def _switch(self, on: bool) -> None:
+        """Mute the streams, or take the venue down, and give it back as it was."""
+        faults = self.venue.faults
+        if on and self.before is None:
+            self.before = faults.knobs
+            if isinstance(self.event, FeedFreeze):
+                faults.set(replace(faults.knobs, streams=(*faults.knobs.streams, StreamFault(mute=True))))
+            else:
+                faults.set(replace(faults.knobs, maintenance=(Maintenance(0.0, 1e7, status="DOWN"),)))
+        elif not on and self.before is not None:
+            change = "streams" if isinstance(self.event, FeedFreeze) else "maintenance"
+            faults.set(replace(faults.knobs, **{change: getattr(self.before, change)}))
+            self.before = None
+
+
+def apply(venue: "Venue", event: Adversity) -> dict[str, Any]:
+    """Let an event happen at a running venue, `start_minutes` of market time from now.
+
+    What hits the price itself hits the venues that live in the same market time too. Returns what will happen: the
+    event, its instruments, and when it starts and ends (market time, µs).
+
+    Raises:
+        UsageError: the venue has no agents, or none of its instruments can be hit.
+    """
+    start = venue.exchange.time + int(event.start_minutes * MINUTE)
+    venues = venue.venues if event.everywhere else (venue,)
+    struck = [name for each in venues for name in _start(each, event, start)]
+    if not struck:
+        names = ", ".join(instrument.id for instrument in venue.exchange.instruments)
+        raise UsageError(
+            f"adversity {event.name}: expected a venue with agents and an instrument it can hit; the venue has {names}."
+        )
+    end = start + int(event.seconds * SECOND)
+    return {"name": event.name, "instruments": struck, "start": start, "end": end, "seconds": event.seconds}
+
+
+def _start(venue: "Venue", event: Adversity, start: int) -> list[str]:
+    names = [instrument.id for instrument in venue.exchange.instruments]
+    struck: list[str] = []
+    for crowd in venue.exchange.crowds:
+        if not isinstance(crowd, Agents):
+            continue
+        hit = [k for k, i in enumerate(crowd.numbers) if event.hits(names[i])]
+        if hit:
+            if crowd.strain is None:
+                crowd.strain = Strain(len(crowd.numbers), event.seed)
+            crowd.strain.start(_Running(event, venue, hit, follows=bool(struck)), start)
+            struck += [names[crowd.numbers[k]] for k in hit]
+    return struck
+
+
+def running(venue: "Venue") -> list[dict[str, Any]]:
+    """Events that have not ended, with their parameters."""
+    return [
+        {"name": item.event.name, **dataclasses.asdict(item.event)}
+        for crowd in venue.exchange.crowds
+        if isinstance(crowd, Agents) and crowd.strain is not None
+        for item in crowd.strain.running
+        if isinstance(item, _Running)
+    ]
+
+
+def main() -> int:
+    """The command line."""
+    from market.adversity_report import write_plot
+
+    parser = command.parser("market.adversity", __doc__)
+    parser.add_argument("what", choices=("list", "show"))
+    parser.add_argument("name", nargs="?", help="of the event to show")
+    parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a parameter")
+    parser.add_argument("--seed", type=int, default=1, help="of the simulated market")
+    parser.add_argument("--scenario", default="regimes", help="preset of the simulated market")
+    parser.add_argument("--out", type=Path, help="HTML file of `show`")
+    options = parser.parse_args()
+    if options.what == "list":
+        print(json.dumps(described(), indent=1))
+        return 0
+    if options.name is None or options.out is None:
+        raise UsageError("show: expected a NAME and --out FILE; `list` prints the names.")
+    event = parse({"name": options.name, **dict(_setting(text) for text in options.set)})
+    print(json.dumps(write_plot(options.out, event, options.seed, options.scenario)))
+    return 0
+
+
+def _setting(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals:
+        raise UsageError(f"--set: expected NAME=VALUE, found {text!r}.")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+if __name__ == "__main__":
+    from market.adversity import main as imported_main  # one set of event classes, not __main__'s twins
+
+    command.run(imported_main)
