@@ -311,6 +311,18 @@ def _see_ladders(triggers: Any, i: int, stand: int, price: int) -> None:
 
 
 @njit(cache=True, nogil=True, error_model="numpy")
+def _sort_fired(triggers: Any, i: int, first: int) -> None:
+    """Bring trailing stops that fired at one price into the order of their ids."""
+    fired, conditions = triggers.fired, triggers.conditions
+    for k in range(first + 1, triggers.counts[i, FIRED]):
+        slot, at = fired[i, k], k
+        while at > first and conditions[i, fired[i, at - 1], KEY_ID] > conditions[i, slot, KEY_ID]:
+            fired[i, at] = fired[i, at - 1]
+            at -= 1
+        fired[i, at] = slot
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
 def see(triggers: Any, orders: Any, i: int, source: int, price: int) -> None:
     """Let the waiting orders of one instrument see a price; who fires is appended to `fired`.
 
@@ -319,5 +331,7 @@ def see(triggers: Any, orders: Any, i: int, source: int, price: int) -> None:
     if triggers.counts[i, WAITING_FOR + source] > 0:
         _see_heap(triggers, orders, i, 2 * source + RISES, price)
         _see_heap(triggers, orders, i, 2 * source + FALLS, price)
+        first = triggers.counts[i, FIRED]
         _see_ladders(triggers, i, 2 * source + BUY, -price)
         _see_ladders(triggers, i, 2 * source + 1 - BUY, price)
+        _sort_fired(triggers, i, first)
