@@ -62,9 +62,13 @@ class Served:
 
 
 @asynccontextmanager
-async def serving(speed: Speed = 60.0, agents: bool = True, seed: int = 4, accounts: int = 2) -> AsyncIterator[Served]:
+async def serving(
+    speed: Speed = 60.0, agents: bool = True, seed: int = 4, accounts: int = 2, derivatives: bool = False
+) -> AsyncIterator[Served]:  # fmt: skip
     """An exchange in this event loop, a minute into its present."""
-    venue = build_venue(Scenario(seed, days=2), speed, agents, accounts, Decimal(5), Decimal(100_000))
+    venue = build_venue(
+        Scenario(seed, days=2), speed, agents, accounts, Decimal(5), Decimal(100_000), None, derivatives
+    )
     venue.exchange.advance(venue.exchange.time + 60 * SECOND)
     venue.clock = MarketClock(venue.exchange.time, speed)
     async with listening(venue) as (public, admin), aiohttp.ClientSession() as http:

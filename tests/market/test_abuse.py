@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -21,7 +22,7 @@ from market.signing import signature
 
 REQUESTS = int(os.environ.get("BITACORA_FUZZ", "40"))
 """Generated requests per endpoint; `BITACORA_FUZZ=500` for the full count."""
-TOGETHER = 20
+TOGETHER = 10
 """Requests of one example, pipelined."""
 FORM = "application/x-www-form-urlencoded"
 
@@ -107,31 +108,42 @@ def rendered(verb: str, path: str, account: Account, parameters: dict[str, str],
 
 
 @asynccontextmanager
-async def open_to_all(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[Served, list[tuple[str, str]]]]:
+async def open_to_all(
+    monkeypatch: pytest.MonkeyPatch, derivatives: bool
+) -> AsyncIterator[tuple[Served, list[tuple[str, str]]]]:
     """An exchange without limits, and all routes of its public side but the WebSockets."""
     found, build = list[tuple[str, str]](), gate.runner
 
     def noted(routes: Sequence[web.RouteDef], venue: Any = None) -> web.AppRunner:
+        routes = list(routes)
         if venue is not None:
-            routes = list(routes)
-            found.extend((r.method, r.path) for r in routes if not r.path.startswith(("/ws", "/stream")))
+            found.extend((r.method, r.path) for r in routes if not re.search(r"/(ws|stream|ws-api)\b", r.path))
         return build(routes, venue)
 
     monkeypatch.setattr(gate, "runner", noted)
-    async with serving() as served:
+    async with serving(speed=1.0, derivatives=derivatives) as served:
         served.venue.limiter.enforced = False
         yield served, sorted(set(found))
 
 
-def test_no_endpoint_answers_generated_requests_with_a_5xx(monkeypatch: pytest.MonkeyPatch) -> None:
+OPTIONS = (
+    "get_instruments", "get_book_summary_by_currency", "ticker", "get_order_book", "get_index_price", "get_time",
+    "get_volatility_index_data", "get_historical_volatility", "no_such_method",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("market", ["spot", "derivatives"])
+def test_no_endpoint_answers_generated_requests_with_a_5xx(market: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with asyncio.Runner() as runner:
-        opened = open_to_all(monkeypatch)
+        opened = open_to_all(monkeypatch, market == "derivatives")
         served, endpoints = runner.run(opened.__aenter__())
         account, wire = served.venue.exchange.accounts[0], Wire(served)
         totals = served.venue.exchange.totals()
-        assert len(endpoints) > 15
-        for verb, path in endpoints:
-            _answers_all(runner, wire, verb, path.replace("{", "").replace("}", ""), account)
+        chosen = [(verb, path) for verb, path in endpoints if path.startswith("/api/v3/") == (market == "spot")]
+        assert len(chosen) > 15
+        for verb, path in chosen:
+            for name in OPTIONS if "{method}" in path else ("",):
+                _answers_all(runner, wire, verb, path.replace("{scope}", "public").replace("{method}", name), account)
         assert served.venue.exchange.totals() == totals
         assert served.venue.exchange.least_balance() >= 0
         runner.run(alive(served))
