@@ -116,6 +116,26 @@ def skew(as_json: Json = False) -> None:
 
 
 @app.command()
+def parity(
+    strategy: Annotated[str, typer.Argument(help="FILE.py or FILE.py:NAME.")],
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE: a parameter of the strategy.")
+    ] = None,
+    seed: Seed = 1,
+    hours: Annotated[float, typer.Option(help="Market hours.")] = 4.0,
+    speed: Annotated[str, typer.Option(help="lockstep, or market seconds per wall second.")] = "lockstep",
+    capital: Annotated[float, typer.Option(help="Quote, of all instruments together.")] = 60_000.0,
+    instruments: Annotated[str, typer.Option(help="Comma-separated ids; default: all.")] = "",
+    days: Annotated[int, typer.Option(help="Days of history.")] = 30,
+    as_json: Json = False,
+) -> None:
+    """Compare a strategy's backtest at the exchange with live; what differs at running speed is attributed."""
+    from bitacora.parity import command
+
+    raise typer.Exit(command(strategy, settings or [], seed, hours, speed, capital, instruments, days, as_json))
+
+
+@app.command()
 def report(as_json: Json = False) -> None:
     """Write the report, one self-contained HTML file, and print its path."""
     from bitacora.report.page import command

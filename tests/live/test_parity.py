@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bitacora.parity import Task, intents, judge
 from lake.instruments import instruments
 from lake.intervals import HOUR
 from lake.journal import Record, read_journal
@@ -20,7 +21,7 @@ from market.server import listening
 from market.strategy import apply_settings
 from market.strategy_file import load_strategy
 from market.venue import build_venue
-from market.venue_backtest import VenueRun, backtest_venue, plain
+from market.venue_backtest import VenueRun, backtest_venue
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 STRATEGIES = {
@@ -56,7 +57,7 @@ async def trade_live(source: str, settings: dict[str, str], seed: int, hours: fl
         node = Node(options, home, journal, http, (source, settings))
         running = asyncio.create_task(node.run())
         try:
-            async with asyncio.timeout(120):
+            async with asyncio.timeout(250):
                 while venue.exchange.time < end or not venue.lockstep.acknowledged(end):
                     await venue.lockstep.news.wait()
         finally:
@@ -64,16 +65,6 @@ async def trade_live(source: str, settings: dict[str, str], seed: int, hours: fl
             assert await running == 0
             journal.close()
     return read_journal(home / "live" / "journal" / "journal.log")[0]
-
-
-def orders_of(records: list[Record]) -> list[tuple[int, str, str, str, str, str]]:
-    return [
-        (
-            r["event_time"], r["instrument"], r["side"], r["order_type"], plain(Decimal(r["quantity"])),
-            "" if r["price"] is None else plain(Decimal(r["price"])),
-        )
-        for r in records if r["kind"] == "intent"
-    ]  # fmt: skip
 
 
 def cash_and_positions(records: list[Record]) -> tuple[Decimal, dict[str, Decimal]]:
@@ -90,15 +81,37 @@ def cash_and_positions(records: list[Record]) -> tuple[Decimal, dict[str, Decima
     return cash, held
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-@pytest.mark.parametrize("name", STRATEGIES)
-async def test_backtest_and_live_give_the_same_orders_and_the_same_profit(name: str, seed: int, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "seed", "hours"),
+    [
+        ("momentum", 1, 1.0), ("momentum", 2, 1.0), ("reversion", 1, 0.5), ("reversion", 2, 0.5),
+        pytest.param("reversion", 4, 4.0, marks=pytest.mark.slow),
+        pytest.param("momentum", 5, 4.0, marks=pytest.mark.slow),
+    ],
+)  # fmt: skip
+async def test_backtest_and_live_give_the_same_orders_and_the_same_profit(
+    name: str, seed: int, hours: float, tmp_path: Path
+) -> None:
     source, settings = STRATEGIES[name]
-    run = await asyncio.to_thread(backtest, source, settings, seed, 1.0)
-    records = await trade_live(source, settings, seed, 1.0, tmp_path)
+    run = await asyncio.to_thread(backtest, source, settings, seed, hours)
+    records = await trade_live(source, settings, seed, hours, tmp_path)
     expected = [(o.time, o.instrument, o.side, o.type, o.quantity, o.price) for o in run.orders]
     assert len(expected) >= 10 and len(run.executions) >= 10
-    assert orders_of(records) == expected
+    assert intents(records) == expected
     cash, held = cash_and_positions(records)
     assert (cash, held) == (run.runner.cash - run.runner.capital, run.runner.held)
     assert len(run.executions) == sum(r["kind"] == "fill" for r in records)
+    assert len({r["decision_id"] for r in records if r["kind"] == "decision"}) == len(TRADED) * round(hours * 12)
+
+
+async def test_the_command_finds_no_difference_in_lockstep_and_says_where_one_comes_from(tmp_path: Path) -> None:
+    source, settings = STRATEGIES["reversion"]
+    run = await asyncio.to_thread(backtest, source, settings, 3, 0.5)
+    records = await trade_live(source, settings, 3, 0.5, tmp_path)
+    task = Task(source, settings, 3, 0.5, "lockstep", CAPITAL * len(TRADED), TRADED, DAYS)
+    result = await asyncio.to_thread(judge, task, run, records)
+    assert result["ok"] and result["orders"]["equal_in_order"] == result["orders"]["live"] > 0
+    assert set(result["parts"].values()) == {0}
+    dearer = [r | {"fee": str(2 * Decimal(r["fee"]))} if r["kind"] == "fill" else r for r in records]
+    result = await asyncio.to_thread(judge, task, run, dearer)
+    assert result["parts"]["fees"] == result["parts"]["total"] < 0
