@@ -406,8 +406,9 @@ async def _settled(admin: str, pid: int, files: int = 0, tasks: int = 0) -> tupl
         now = await stats(admin)
         if not now["websockets"] and (not files or (open_files(pid) <= files and now["tasks"] <= tasks)):
             break
-    await asyncio.sleep(0.3)
-    return await stats(admin), open_files(pid)
+    now = await stats(admin)
+    await asyncio.sleep(0.5)  # until the connection that asked is gone
+    return now, open_files(pid)
 
 
 def main() -> int:
