@@ -273,8 +273,8 @@ def _large_orders(rng, out, k, i, state, model, dt, time, log_fair, volume, sigm
         meta[META_SIGMA] += sigma * sigma * dt
         side = int(meta[META_SIDE])
         wanted = meta[META_RATE] * volume * dt
-        for _ in range(rng.poisson(wanted / size)):
-            lots = int(min(meta[META_LEFT], size * (0.5 + rng.random()))) + 1
+        for _ in range(rng.poisson(wanted / (0.35 * size))):
+            lots = int(min(meta[META_LEFT], size * (0.15 + 0.4 * rng.random()))) + 1
             k = _command(out, k, i, TAKE, TAKER, side, highest if side == BUY else lowest, lots)
             meta[META_LEFT] -= lots
         if meta[META_LEFT] <= 0.0:
