@@ -83,6 +83,7 @@ class FuturesHub:
         self._users: dict[int, set[Client]] = {}
         self._best: dict[int, list[str]] = {}
         self._depths: dict[int, tuple[Depth, int]] = {}
+        self._sent: dict[str, int] = {}
 
     # -- clients --------------------------------------------------------------------------------------------------
 
@@ -199,7 +200,11 @@ class FuturesHub:
             if stream.kind == "depth" and self._symbols[stream.symbol] in events:
                 self._emit(name, events[self._symbols[stream.symbol]])
             elif stream.kind == "levels":
-                self._emit(name, self._levels(self._symbols[stream.symbol], int(stream.argument)))
+                i = self._symbols[stream.symbol]
+                last = self._exchange.update_id(i)
+                if self._sent.get(name) != last:
+                    self._sent[name] = last
+                    self._emit(name, self._levels(i, int(stream.argument)))
 
     def _levels(self, i: int, levels: int) -> Event:
         now, event = milliseconds(self._exchange.time), levels_event(self._exchange, i, levels)
