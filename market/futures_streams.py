@@ -10,12 +10,13 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import orjson
-from aiohttp import WSMsgType, web
+from aiohttp import web
 
 from market import book as books
 from market.candles import INTERVALS
 from market.contracts import PERPETUAL
 from market.futures_desk import FuturesDesk
+from market.gate import heard
 from market.reports import milliseconds
 from market.stream_events import (
     Depth,
@@ -312,9 +313,8 @@ class FuturesSockets:
         if owner is not None:
             self._hub.subscribe_user(client, owner)
         try:
-            async for frame in socket:
-                if frame.type is WSMsgType.TEXT:
-                    client.send(orjson.dumps(self._answer(client, frame.data)).decode())
+            async for text in heard(socket, self._venue.limiter, "futures"):
+                client.send(orjson.dumps(self._answer(client, text)).decode())
         finally:
             self._hub.forget(client)
         return socket

@@ -12,12 +12,12 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import TYPE_CHECKING
 
-from aiohttp import web
+from aiohttp import WSCloseCode, WSMsgType, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from market.errors import Limited, Refused
 from market.fault_http import HttpFaults
-from market.limits import SPOT, Limiter, pool_of
+from market.limits import MESSAGES_PER_SECOND, SPOT, Limiter, Talk, pool_of
 from market.rest import Handler, answer, refusals
 
 if TYPE_CHECKING:
@@ -112,6 +112,21 @@ async def _read(request: web.Request) -> None:
         raise Refused(-1100, "Illegal characters found in the request body.") from None
     except (web.RequestPayloadError, HttpProcessingError):
         raise Refused(-1102, "Request body is malformed.") from None
+
+
+async def heard(socket: web.WebSocketResponse, limiter: Limiter, market: str | None) -> AsyncIterator[str]:
+    """The texts a client sends, until it leaves, or talks too fast for a stream of that market and is closed.
+
+    Messages of lockstep are ours and as fast as the market; without a market (the WebSocket API) weights are the limit.
+    """
+    talk = Talk(MESSAGES_PER_SECOND[market]) if market is not None and limiter.enforced else None
+    async for frame in socket:
+        text = frame.data if frame.type is WSMsgType.TEXT else ""
+        if talk is not None and '"bitacora.' not in text and not talk.allows():
+            await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Too many requests")
+            return
+        if frame.type is WSMsgType.TEXT:
+            yield text
 
 
 class Limits:

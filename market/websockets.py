@@ -5,10 +5,11 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import orjson
-from aiohttp import WSCloseCode, WSMsgType, web
+from aiohttp import web
 
 from market.errors import Refused, missing
-from market.limits import MESSAGES_PER_SECOND, METHODS, SPOT, Talk
+from market.gate import heard
+from market.limits import METHODS, SPOT
 from market.orders import Account
 from market.signing import account_of, check_message, wall_ms
 from market.streams import MOST_STREAMS, PING_SECONDS, Client
@@ -69,7 +70,6 @@ class WebSockets:
         client = Client(socket, request, combined)
         client.is_api = api
         self._venue.faults.filter.attach(client)
-        talk = Talk(MESSAGES_PER_SECOND["spot"])
         self._hub.clients.add(client)
         self._hub.subscribe(client, names)
 
@@ -77,12 +77,8 @@ class WebSockets:
             return self._pace(client, message) or serve(client, message)
 
         try:
-            async for frame in socket:
-                if self._venue.limiter.enforced and not api and not _is_ours(frame.data) and not talk.allows():
-                    await socket.close(code=WSCloseCode.POLICY_VIOLATION, message=b"Too many requests")
-                    break
-                if frame.type is WSMsgType.TEXT:
-                    client.send(orjson.dumps(_served(client, frame.data, paced)).decode())
+            async for text in heard(socket, self._venue.limiter, None if api else "spot"):
+                client.send(orjson.dumps(_served(client, text, paced)).decode())
         finally:
             self._venue.lockstep.leave(client)
             self._hub.forget(client)
@@ -119,11 +115,6 @@ class WebSockets:
         else:
             raise Refused(2, f"Invalid request: unknown method {method!r:.50}")
         return {"result": None, "id": message.get("id")}
-
-
-def _is_ours(data: object) -> bool:
-    """Messages of lockstep are ours and as fast as the market."""
-    return isinstance(data, str) and '"bitacora.' in data
 
 
 def _served(client: Client, text: str, serve: Callable[[Client, Message], Message]) -> Message:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from served_exchange import Served, serving
 
 from market import gate, streams
+from market.limits import MESSAGES_PER_SECOND
 from market.orders import Account
 from market.signing import signature
 
@@ -280,3 +281,16 @@ async def test_a_slow_consumer_is_told_why_it_is_cut(served: Served, monkeypatch
     assert (message.type, socket.close_code) == (WSMsgType.CLOSE, 1008)
     assert "slow consumer" in str(message.extra)
     await alive(served)
+
+
+async def test_a_chatty_socket_of_derivatives_is_closed_too() -> None:
+    async with serving(agents=False, derivatives=True) as served:
+        socket = await served.socket("/public/ws")
+        for text in NONSENSE[:9]:
+            await socket.send_str(text)
+            assert "error" in await socket.receive_json(timeout=5)
+        for number in range(2 * MESSAGES_PER_SECOND["futures"] + 2):
+            await socket.send_json({"method": "LIST_SUBSCRIPTIONS", "id": number})
+        while (message := await socket.receive(timeout=5)).type is WSMsgType.TEXT:
+            pass
+        assert (message.type, socket.close_code) == (WSMsgType.CLOSE, 1008)
