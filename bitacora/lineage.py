@@ -23,6 +23,8 @@ from lake.settings import HomeSettings, LakeSettings, read_settings
 from lake.storage import Lake
 
 PREDICTION_TOLERANCE = 1e-9
+STRATEGY = "strategy"
+"""Reason of a decision made by a strategy file: the chain ends there, and there is no prediction to recompute."""
 
 
 class Tracer:
@@ -47,7 +49,7 @@ class Tracer:
             problems.append(f"decision {order['decision_id']} is not stored")
         else:
             self._follow(chain, problems, decision)
-            if verify:
+            if verify and decision["reason"] != STRATEGY:
                 chain["verified"] = self._verify(problems, decision)
         return {"order_id": order["order_id"], "client_order_id": order["client_order_id"], "ok": not problems,
                 "links": chain, "problems": problems}  # fmt: skip
@@ -63,8 +65,10 @@ class Tracer:
             "target_weight": decision["target_weight"],
         }  # fmt: skip
         chain["prediction"] = decision["prediction"]
-        model = self._model(decision)
-        if isinstance(model, str):
+        model = None if decision["reason"] == STRATEGY else self._model(decision)
+        if model is None:
+            chain["strategy"] = {"name": decision["model_name"], "file_sha256": decision["manifest_sha256"]}
+        elif isinstance(model, str):
             problems.append(model)
         else:
             self._follow_model(chain, problems, decision, model)
