@@ -1,4 +1,4 @@
-"""Backtest a strategy file over bars: fills, equity, every measure with its interval, and a critique.
+"""Backtest a strategy file over bars, trades or order books, with every measure, its interval, and a critique.
 
 A strategy file holds one Strategy class (market/strategy.py); FILE.py:NAME picks one of several. It is run as code.
 """
@@ -17,7 +17,7 @@ import polars as pl
 
 from lake import command
 from lake.errors import UsageError
-from lake.intervals import format_time
+from lake.intervals import HOUR, SECOND, format_time
 from market import backtest_options as options
 from market.bars import Bars, read_bars
 from market.conditions import Conditions, Terms
@@ -49,7 +49,7 @@ def references(bars: Bars, files: list[Path]) -> dict[str, Floats]:
     closes = bars.last_closes()
     out = {}
     for j, name in enumerate(bars.instruments):
-        base = name.split(":")[-1].split("/")[0]
+        base = name.split(":", 1)[-1].split("/")[0]
         if base in REFERENCES and not np.isnan(closes[0, j]):
             out[base.lower()] = closes[:, j]
     for path in files:
@@ -72,12 +72,16 @@ def as_json(strategy: Strategy, results: Results, critique: Critique | None) -> 
         "end": format_time(int(run.bars.open_time[-1]) + run.bars.timeframe),
         "bars": int(np.isfinite(run.bars.values[:, :, 0]).sum()),
         "conditions": run.conditions.described(),
-        "measured_on": f"{results.periods.length / 3_600_000_000:g} h",
+        "measured_on": _length(results.periods.length),
         "measures": results.measures,
         "intervals_90": results.intervals,
         "critique": critique.to_dict() if critique else None,
     }
     return _finite(document)
+
+
+def _length(period: int) -> str:
+    return f"{period / SECOND:g} s" if period < HOUR else f"{period / HOUR:g} h"
 
 
 def _plain(value: Any) -> bool:

@@ -1,7 +1,10 @@
 """The command line of `python -m market.backtest`: which data, under which conditions, what to write."""
 
 import argparse
+import ast
 import dataclasses
+import inspect
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -83,23 +86,36 @@ def _conditions(out: argparse.ArgumentParser) -> None:
         (out.add_argument_group("conditions of bars"), bars.keys() - ticks.keys()),
         (out.add_argument_group("conditions of trades and order books"), ticks.keys() - bars.keys()),
     )
+    told = {**_sentences(TickConditions), **_sentences(Conditions)}
     for group, names in groups:
         for name, field in {**bars, **ticks}.items():
             if name not in names:
                 continue
             option, both = "--" + name.replace("_", "-"), [kind[name].default for kind in (bars, ticks) if name in kind]
             if name in TICK_TEXTS:
-                group.add_argument(option, default=None, help=f"{TICK_TEXTS[name]}; see market/{_module(name)}.py")
+                shown = f"{told[name]} ({TICK_TEXTS[name]}; market/{_module(name)}.py lists them)"
+                group.add_argument(option, default=None, metavar="HOW", help=shown)
             elif field.default is False:
-                group.add_argument(option, action="store_true", default=None)
+                group.add_argument(option, action="store_true", default=None, help=told[name])
             else:
                 kind = int if isinstance(field.default, int) else float
-                shown = " (bars), ".join(f"{default:g}" for default in dict.fromkeys(both))
-                group.add_argument(option, type=kind, default=None, help=shown)
+                defaults = "; on ticks ".join(f"{default:g}" for default in dict.fromkeys(both))
+                group.add_argument(option, type=kind, default=None, metavar="N", help=f"{told[name]} ({defaults})")
 
 
 def _module(name: str) -> str:
     return "queues" if name == "queue" else name
+
+
+def _sentences(kind: type[Any]) -> dict[str, str]:
+    """The sentence under each field of a dataclass; what it costs to read the source is paid for --help alone."""
+    body = ast.parse(inspect.getsource(kind)).body[0]
+    statements = body.body if isinstance(body, ast.ClassDef) else []
+    found = {}
+    for one, below in pairwise(statements):
+        if isinstance(one, ast.AnnAssign) and isinstance(one.target, ast.Name) and isinstance(below, ast.Expr):
+            found[one.target.id] = " ".join(str(ast.literal_eval(below.value)).split()).replace("%", "%%")
+    return found
 
 
 def _given(arguments: argparse.Namespace, kind: type[Any], other: type[Any], what: str) -> dict[str, Any]:

@@ -53,15 +53,17 @@ OPTIONS = ("--shorts", "--leverage", "5", "--maker-fee-bps", "-0.5", "--set", "l
 def test_an_order_book_is_backtested_and_criticised(capture: Path, tmp_path: Path) -> None:
     fills = tmp_path / "fills.csv"
     done = run(
-        MAKER, "--l2", f"test:A/USD={capture}", "--latency", "feed=1ms,entry=lognormal:5ms:0.3,ack=5ms", "--queue",
-        "power:2", *OPTIONS, "--draws", 20, "--json", "--fills", fills, "--html", tmp_path / "r.html",
+        MAKER, "--l2", f"test:BTC/USD:USD={capture}", "--latency", "feed=1ms,entry=lognormal:5ms:0.3,ack=5ms",
+        "--queue", "power:2", *OPTIONS, "--draws", 20, "--json", "--fills", fills, "--html", tmp_path / "r.html",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     printed = json.loads(done.stdout)
-    assert printed["instruments"] == ["test:A/USD"] and printed["level_changes"] > 10_000 and printed["trades"] == 2_400
+    assert printed["instruments"] == ["test:BTC/USD:USD"]
+    assert printed["level_changes"] > 10_000 and printed["trades"] == 2_400
     measures = printed["measures"]
     assert measures["fills"] == len(pl.read_csv(fills)) > 100 and measures["maker_share"] == 1.0
     assert measures["entry_latency_ms"] == pytest.approx(5.2, rel=0.1) and measures["feed_latency_ms"] == 1.0
+    assert "correlation_btc" in measures and printed["measured_on"].endswith(" s")
     assert measures["fees"] < 0 and printed["intervals_90"]["sharpe"]
     assert printed["conditions"]["queue"] == "power:2"
     names = [variant["name"] for variant in printed["critique"]["variants"]]
