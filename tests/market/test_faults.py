@@ -19,7 +19,11 @@ from tcp_proxy import Proxy, proxied
 
 from lake.errors import UsageError
 from market.faults import Knobs, merged, parse_script, read_knobs, to_json
+from market.scenario import Scenario
+from market.second_venue import SecondVenue
+from market.server import listening, main
 from market.signing import signature
+from market.venue import build_venue
 
 Event = dict[str, Any]
 MARKET = {"symbol": "BTCUSDT", "side": "BUY", "type": "MARKET", "quantity": "0.01"}
@@ -117,6 +121,26 @@ async def test_the_admin_side_shows_changes_and_clears_faults(served: Served) ->
             assert (reply.status, "error" in await reply.json()) == (400, True)
     async with served.http.delete(f"{served.admin}/faults") as reply:
         assert (await reply.json())["knobs"] == orjson.loads(orjson.dumps(to_json(Knobs())))
+
+
+async def test_every_venue_has_faults_of_its_own() -> None:
+    venue = build_venue(Scenario(4, days=2), 60.0, False, 1, Decimal(5), Decimal(100_000), SecondVenue())
+    async with listening(venue) as (public, admin), aiohttp.ClientSession() as http:
+        rule = {"http": [{"action": "status", "path": "*/ping"}]}
+        async with http.post(f"http://{admin}/faults?venue=andina", json=rule) as reply:
+            assert reply.status == 200
+        for address, status in ((public, 200), (venue.companions[0].address, 503)):
+            async with http.get(f"http://{address}/api/v3/ping") as reply:
+                assert reply.status == status
+        async with http.post(f"http://{admin}/faults?venue=nowhere", json=rule) as reply:
+            assert (reply.status, "andina" in (await reply.json())["error"]) == (400, True)
+
+
+def test_a_file_of_wrong_faults_ends_the_server_with_64(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "faults.json"
+    file.write_text('{"streams": [{"drop": 2}]}')
+    assert main(["--days", "1", "--faults", str(file)]) == 64
+    assert "streams.0.drop" in capsys.readouterr().err
 
 
 # -- requests -----------------------------------------------------------------------------------------------------
