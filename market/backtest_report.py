@@ -14,7 +14,7 @@ from lake.intervals import DAY, HOUR
 from market import metrics
 from market import round_trips as rt
 from market.backtest_text import label, measured, shown
-from market.critique import Critique
+from market.critique import MONTH_DAYS, Critique
 from market.execution import Floats
 from market.results import Results, buy_and_hold
 
@@ -137,7 +137,7 @@ def _charts(results: Results, critique: Critique | None) -> dict[str, go.Figure]
         "holding": _holding(results),
     }
     if critique:
-        charts |= {"costs": _costs(critique), "capacity": _capacity(critique)}
+        charts |= {"costs": _costs(critique), "capacity": _capacity(critique, results.measures["days"])}
     return charts
 
 
@@ -243,18 +243,18 @@ def _holding(results: Results) -> go.Figure:
 
 
 def _costs(critique: Critique) -> go.Figure:
-    figure = _figure("Return under other costs and delay", yaxis={"tickformat": ".0%"})
+    figure = _figure("Return under other costs and delay", yaxis={"tickformat": ".3~p"})
     values = [variant.total_return for variant in critique.variants]
     colors = [OURS if value >= 0 else BAD for value in values]
     figure.add_bar(x=[variant.name for variant in critique.variants], y=values, marker_color=colors)
     return figure
 
 
-def _capacity(critique: Critique) -> go.Figure:
-    axes: dict[str, Any] = {"xaxis": {"type": "log", "title": "capital, quote"}, "yaxis": {"tickformat": ".0%"}}
-    figure = _figure("Annual return by capital, with impact", **axes)
+def _capacity(critique: Critique, days: float) -> go.Figure:
+    axes: dict[str, Any] = {"xaxis": {"type": "log", "title": "capital, quote"}, "yaxis": {"tickformat": ".3~p"}}
+    figure = _figure(f"{'Annual return' if days >= MONTH_DAYS else 'Return'} by capital, with impact", **axes)
     x = [variant.capital for variant in critique.capacity]
-    y = [variant.annual_return for variant in critique.capacity]
+    y = [variant.gain(days) for variant in critique.capacity]
     figure.add_scatter(x=x, y=y, mode="lines+markers", line={"color": OURS, "width": 1.6})
     figure.add_hline(y=0, line_color=MUTED, line_width=1)
     return figure

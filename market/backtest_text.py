@@ -96,8 +96,9 @@ def text(document: dict[str, Any], events: int, seconds: float) -> str:
     if document["critique"]:
         lines += ["", "What speaks against it:"]
         lines += [f"  {f['verdict']:8} {f['name']}: {f['found']}" for f in document["critique"]["findings"]]
-        lines += ["", f"{'':20}{'capital':>14}{'annual return':>16}{'Sharpe':>9}"]
+        gain = "annual_return" if document["measures"]["days"] >= 30 else "total_return"
+        lines += ["", f"{'':20}{'capital':>14}{label(gain).lower():>16}{'Sharpe':>9}"]
         for variant in [*document["critique"]["variants"], *document["critique"]["capacity"]]:
-            annual = shown("annual_return", variant["annual_return"])
+            annual = shown(gain, variant[gain])
             lines.append(f"{variant['name']:20}{variant['capital']:>14,.0f}{annual:>16}{variant['sharpe']:>9.2f}")
     return "\n".join(lines)

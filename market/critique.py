@@ -25,6 +25,7 @@ TRADES_PER_PARAMETER = 10
 LUCKY_SHARE = 0.5
 """Share of the profit that one trade may bring."""
 SHORT_DAYS = 180
+MONTH_DAYS = 30
 CAPACITY_STEPS = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1_000.0, 3_000.0, 10_000.0)
 
 
@@ -48,6 +49,10 @@ class Variant:
     total_return: float
     annual_return: float
     sharpe: float
+
+    def gain(self, days: float) -> float:
+        """Return a year, or in all where a year of it says nothing: from less than a month of data."""
+        return self.annual_return if days >= MONTH_DAYS else self.total_return
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +99,7 @@ def criticise(strategy: Strategy, results: Results, rerun: Rerun) -> Critique:
         _benchmark(results),
         _costs(variants),
         _delay(variants, delay),
-        _capacity(capacity, base),
+        _capacity(capacity, base, results.measures["days"]),
     ]
     order: dict[Verdict, int] = {"fault": 0, "warning": 1, "ok": 2}
     return Critique(tuple(sorted(findings, key=lambda f: order[f.verdict])), tuple(variants), capacity)
@@ -221,12 +226,13 @@ def _delay(variants: list[Variant], delay: str) -> Finding:
     return _finding("delay sensitivity", later < 0.5 * run or later <= 0, found, why)
 
 
-def _capacity(capacity: tuple[Variant, ...], base: Terms) -> Finding:
-    why = "Impact eats the edge of a larger account; capacity is the capital that keeps half the annual return."
+def _capacity(capacity: tuple[Variant, ...], base: Terms, days: float) -> Finding:
+    why = "Impact eats the edge of a larger account; capacity is the capital that keeps half the return."
+    gains = [variant.gain(days) for variant in capacity]
     if not base.has_impact:
         return Finding("capacity", "warning", "not measured: impact is switched off", why)
-    if capacity[0].annual_return <= 0:
+    if gains[0] <= 0:
         return Finding("capacity", "warning", "none: no return at the capital given", why)
-    keeps = [variant.capital for variant in capacity if variant.annual_return >= 0.5 * capacity[0].annual_return]
+    keeps = [variant.capital for variant, gain in zip(capacity, gains, strict=True) if gain >= 0.5 * gains[0]]
     more = " or more" if keeps[-1] == capacity[-1].capital else ""
     return _finding("capacity", keeps[-1] <= base.capital, f"about {keeps[-1]:,.0f}{more}", why)

@@ -58,9 +58,11 @@ class TickConditions:
             raise UsageError("half_life_s: expected above 0; permanent within [0, 1].")
 
     def with_costs(self, factor: float) -> "TickConditions":
-        """Fees, slippage and impact times a factor."""
+        """Fees, slippage and impact times a factor; a rebate is a gain, so higher costs divide it."""
+        rebate = self.maker_fee_bps < 0
+        maker = self.maker_fee_bps / max(factor, 1.0) if rebate else self.maker_fee_bps * factor
         return replace(
-            self, maker_fee_bps=self.maker_fee_bps * factor, taker_fee_bps=self.taker_fee_bps * factor,
+            self, maker_fee_bps=maker, taker_fee_bps=self.taker_fee_bps * factor,
             slippage_bps=self.slippage_bps * factor, impact=self.impact * factor,
         )  # fmt: skip
 

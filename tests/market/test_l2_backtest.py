@@ -302,6 +302,14 @@ def test_no_event_fills_more_than_it_holds(queue: str) -> None:
         assert quantity <= at_once[np.isin(at_once[:, f.KIND], kinds), f.LOTS].sum() * 0.1 + 1e-9
 
 
+def test_higher_costs_never_help_who_earns_a_rebate() -> None:
+    rebate = replace(FREE, maker_fee_bps=-1.0, taker_fee_bps=4.0)
+    fees = [
+        (rebate.with_costs(factor).maker_fee_bps, rebate.with_costs(factor).taker_fee_bps) for factor in (0, 0.5, 2)
+    ]
+    assert fees == [(-1.0, 0.0), (-1.0, 2.0), (-0.5, 8.0)]
+
+
 def test_a_larger_account_trades_more_and_earns_less_per_unit() -> None:
     feed = feed_of(random_rows(4_000, 5), BUSY.latency)
     small, large = (tick_backtest(maker(), feed, BUSY.with_capital(factor)) for factor in (1.0, 50.0))
