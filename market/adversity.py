@@ -75,6 +75,11 @@ class Adversity:
         return going
 
 
+def _way_back(share: Floats) -> Floats:
+    """Exponential from 0 to 1 over a recovery, fast at first; 1 after it."""
+    return np.asarray((1 - np.exp(-3 * np.minimum(share, 1.0))) / (1 - math.exp(-3)))
+
+
 @dataclass(frozen=True, slots=True)
 class FlashCrash(Adversity):
     """A fall within minutes that mostly comes back, while makers step away and stop orders trade."""
@@ -101,7 +106,7 @@ class FlashCrash(Adversity):
         bottom, fall = math.log1p(-min(self.depth, 0.99)), 60 * self.fall_minutes
         down = np.clip(elapsed / max(fall, 1e-9), 0, 1) ** 1.5
         after = np.maximum(elapsed - fall, 0.0)
-        back = self.recovered * (1 - np.exp(-3 * after / max(60 * self.recovery_minutes, 1e-9)))
+        back = self.recovered * _way_back(after / max(60 * self.recovery_minutes, 1e-9))
         return np.asarray(bottom * down * (1 - back))
 
     def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
@@ -298,7 +303,7 @@ class Depeg(Adversity):
         top, fall = -math.log1p(-min(self.depth, 0.99)), 60 * self.fall_minutes
         up = np.clip(elapsed / max(fall, 1e-9), 0, 1)
         after = np.maximum(elapsed - fall, 0.0)
-        back = self.recovered * (1 - np.exp(-3 * after / max(60 * self.recovery_minutes, 1e-9)))
+        back = self.recovered * _way_back(after / max(60 * self.recovery_minutes, 1e-9))
         return np.asarray(top * up * (1 - back))
 
     def bend(self, strain: Strain, elapsed: float, hit: list[int]) -> bool:
