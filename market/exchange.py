@@ -117,7 +117,7 @@ class Exchange:
         self.accounts = [self._new_account(n, seed, venue) for n in range(accounts)]
         self.engine = engines.new_engine(self.contracts, FIRST_CLIENT + accounts)
         self.engine.book.meta[:, books.NEXT_TRADE_ID] = candles.next_trade_ids()
-        self.engine.state[:, engines.STATE_LAST] = candles.bars[:, -1, CLOSE]
+        self.engine.state[:, engines.STATE_LAST] = self.engine.accounts.last[:] = candles.bars[:, -1, CLOSE]
         rates = self.engine.accounts.fees.rates[FIRST_CLIENT : FIRST_CLIENT + accounts, SPOT_MARKET]
         rates[:, TAKER_RATE] = fee_rate(fee_bps)
         rates[:, MAKER_RATE] = fee_rate(fee_bps if maker_fee_bps is None else maker_fee_bps)
@@ -399,6 +399,10 @@ class Exchange:
             "discountAsset": self.assets[coin] if coin >= 0 else None,
             "discount": reports.amount(int(fees.coin[COIN_DISCOUNT]) * 100) if coin >= 0 else reports.ZERO,
         }
+
+    def pay_in_coin(self, owner: int, wanted: bool) -> None:
+        """From now on the owner pays spot fees in the venue's coin where it holds enough, at a discount."""
+        self.engine.accounts.fees.wants_coin[owner] = wanted
 
     def totals(self) -> list[int]:
         """Units per asset over all owners, fees included, less what open positions cost: constant for ever."""

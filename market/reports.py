@@ -219,6 +219,13 @@ def commission_answer(exchange: "Exchange", owner: int, i: int) -> dict[str, Any
     }
 
 
+def trade_fee(exchange: "Exchange", owner: int, i: int) -> dict[str, Any]:
+    """A row of `GET /sapi/v1/asset/tradeFee`."""
+    maker, taker = exchange.commission_rates(owner)
+    symbol = exchange.contracts[i].venue_symbol
+    return {"symbol": symbol, "makerCommission": _rate(maker), "takerCommission": _rate(taker)}
+
+
 def trial_answer(exchange: "Exchange", owner: int, rates: bool) -> dict[str, Any]:
     """The answer to `POST /api/v3/order/test`."""
     if not rates:

@@ -62,11 +62,17 @@ class Rest:
             ("GET", "account"): self._account,
             ("GET", "account/commission"): self._commission,
         }
+        of_wallet = {
+            ("GET", "asset/tradeFee"): self._trade_fee,
+            ("GET", "bnbBurn"): self._coin_fees,
+            ("POST", "bnbBurn"): self._set_coin_fees,
+        }
         return [
             web.get("/api/v3/klines", self._klines),
             web.get("/api/v3/uiKlines", self._klines),
             *(web.get(f"/api/v3/{path}", self._public(serve)) for path, serve in self._data.handlers().items()),
             *(web.route(verb, f"/api/v3/{path}", self._signed(serve)) for (verb, path), serve in signed.items()),
+            *(web.route(verb, f"/sapi/v1/{path}", self._signed(serve)) for (verb, path), serve in of_wallet.items()),
         ]
 
     def _public(self, serve: Callable[[Parameters], object]) -> Handler:
@@ -223,6 +229,19 @@ class Rest:
 
     def _commission(self, account: Account, parameters: Parameters) -> object:
         return reports.commission_answer(self._exchange, account.owner, parameters.symbol())
+
+    def _trade_fee(self, account: Account, parameters: Parameters) -> object:
+        return [reports.trade_fee(self._exchange, account.owner, i) for i in parameters.symbols()]
+
+    def _coin_fees(self, account: Account, parameters: Parameters) -> object:
+        wanted = self._exchange.fee_discount(account.owner)["enabledForAccount"]
+        return {"spotBNBBurn": wanted, "interestBNBBurn": False}
+
+    def _set_coin_fees(self, account: Account, parameters: Parameters) -> object:
+        """Pay spot fees in the venue's coin, or no longer."""
+        wanted = parameters.word("spotBNBBurn", ("true", "false"), missing("spotBNBBurn"))
+        self._exchange.pay_in_coin(account.owner, wanted == "true")
+        return self._coin_fees(account, parameters)
 
 
 def _half_done(cancel: str, new: str, canceled: dict[str, object], placed: dict[str, object] | None) -> web.Response:

@@ -173,6 +173,11 @@ def test_every_type_of_order_goes_through_ccxt(ready: dict[str, Any]) -> None:
     assert client.create_order(BTC, "limit", "buy", 0.01, low, {"test": True})["id"] is None
 
 
+def test_fees_come_through_ccxt(ready: dict[str, Any]) -> None:
+    fee = blocking(ready).fetch_trading_fee(BTC)
+    assert (fee["maker"], fee["taker"]) == (0.0005, 0.0005)
+
+
 def test_tickers_and_trades_come_through_ccxt(ready: dict[str, Any]) -> None:
     client = blocking(ready)
     ticker = client.fetch_ticker(BTC)

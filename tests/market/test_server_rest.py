@@ -105,6 +105,33 @@ async def test_a_market_order_answers_with_its_fills_and_shows_up_everywhere(ser
     assert balances["USDT"] == 100_000 - spent
 
 
+async def test_fees_are_paid_in_the_coin_by_who_asks_for_it_and_holds_it(served: Served) -> None:
+    _, before = await served.signed("POST", "order", symbol="BNBUSDT", side="BUY", type="MARKET", quantity="5")
+    assert {fill["commissionAsset"] for fill in before["fills"]} == {"BNB"}
+    bought = await served.signed("POST", "order", symbol="ETHUSDT", side="BUY", type="MARKET", quantity="1")
+    assert {fill["commissionAsset"] for fill in bought[1]["fills"]} == {"ETH"}
+    keys = served.venue.exchange.accounts[0]
+    query = f"spotBNBBurn=true&timestamp={now()}"
+    url = f"{served.rest}/sapi/v1/bnbBurn?{query}&signature={signature(keys.api_secret, query)}"
+    async with served.http.post(url, headers={"X-MBX-APIKEY": keys.api_key}) as reply:
+        assert await reply.json() == {"spotBNBBurn": True, "interestBNBBurn": False}
+    _, account = await served.signed("GET", "account")
+    held = {row["asset"]: Decimal(row["free"]) for row in account["balances"]}
+    _, ticker = await served.get("ticker/price", symbol="BNBUSDT")
+    _, bought = await served.signed("POST", "order", symbol="ETHUSDT", side="BUY", type="MARKET", quantity="1")
+    assert {fill["commissionAsset"] for fill in bought["fills"]} == {"BNB"}
+    paid = sum(Decimal(fill["commission"]) for fill in bought["fills"])
+    worth = Decimal(bought["cummulativeQuoteQty"]) * Decimal("0.0005") * Decimal("0.75") / Decimal(ticker["price"])
+    assert paid == pytest.approx(worth, rel=Decimal("0.01"))
+    _, account = await served.signed("GET", "account")
+    after = {row["asset"]: Decimal(row["free"]) for row in account["balances"]}
+    assert (after["ETH"], after["BNB"]) == (held["ETH"] + 1, held["BNB"] - paid)
+    _, commission = await served.signed("GET", "account/commission", symbol="ETHUSDT")
+    assert commission["discount"] == {
+        "enabledForAccount": True, "enabledForSymbol": True, "discountAsset": "BNB", "discount": "0.25000000",
+    }  # fmt: skip
+
+
 async def test_a_limit_order_rests_and_can_be_cancelled_by_client_id(served: Served) -> None:
     price = await bid(served, fraction="0.9")
     _, placed = await served.signed("POST", "order", **ORDER, price=price, newClientOrderId="rest-1")
