@@ -10,11 +10,9 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from market import margin
-from market.bare import bare
-from market.book import BUY, NO_PRICE, Integers, to_the_end
+from market.book import BUY, NO_PRICE, Integers, inlined, kernel, to_the_end
 from market.contracts import (
     BASE,
     CON_KIND,
@@ -49,7 +47,7 @@ from market.margin import DEFAULT_LEVERAGE, FUND, POS_FIELDS, POS_LEVERAGE, POS_
 
 __all__ = [
     "BASE", "FEE_SCALE", "FREE", "FUND", "LOCKED", "LOT_UNITS", "POS_LOTS", "QUOTE", "SCALE_FIELDS", "TICK_LOT_UNITS",
-    "VENUE", "Accounts", "affords", "bare_accounts", "closable", "lock", "new_accounts", "settle", "spendable",
+    "VENUE", "Accounts", "affords", "closable", "lock", "new_accounts", "settle", "spendable",
     "unlock", "within_leverage",
 ]  # fmt: skip
 
@@ -97,25 +95,7 @@ def new_accounts(contracts: Sequence[Contract], owners: int) -> Accounts:
     )
 
 
-@njit(cache=True, nogil=True, forceinline=True)
-def bare_accounts(accounts: Any) -> Accounts:
-    """The same accounts without reference counts, for inner kernels; see `market.bare`."""
-    fees = accounts.fees
-    return Accounts(
-        bare(accounts.scales), bare(accounts.contracts), bare(accounts.tiers), bare(accounts.balances),
-        bare(accounts.positions), bare(accounts.marks), bare(accounts.last),
-        Fees(
-            bare(fees.rates), bare(fees.schedule), bare(fees.tiered), bare(fees.volumes), bare(fees.day),
-            bare(fees.coin), bare(fees.wants_coin),
-        ),
-    )  # fmt: skip
-
-
-# The functions below run for every order and trade. Each has one exit and names `accounts` on its last line, because
-# Numba otherwise counts references to every array of it; see `market.bare`.
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def affords(accounts: Any, i: int, owner: int, side: int, lots: int, cost: int, reduces: bool) -> bool:
     """Whether the owner can pay for so many lots that cost `cost` ticks × lots in all, or has the margin for them."""
     fits = True
@@ -129,7 +109,7 @@ def affords(accounts: Any, i: int, owner: int, side: int, lots: int, cost: int, 
     return fits and to_the_end(accounts) == 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def within_leverage(accounts: Any, i: int, owner: int, side: int, cost: int, reduces: bool) -> bool:
     """Whether the owner's leverage is allowed on what an order of `cost` ticks × lots would make of its position."""
     fits = True
@@ -138,7 +118,7 @@ def within_leverage(accounts: Any, i: int, owner: int, side: int, cost: int, red
     return fits and to_the_end(accounts) == 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def spendable(accounts: Any, i: int, owner: int) -> int:
     """The most ticks × lots that the owner can pay a seller now; without limit where margin was checked before."""
     most = NO_PRICE
@@ -147,7 +127,7 @@ def spendable(accounts: Any, i: int, owner: int) -> int:
     return most + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def lock(accounts: Any, i: int, owner: int, side: int, price: int, lots: int, reduces: bool) -> int:
     """Set aside what an order takes that begins to rest; `affords` said yes. Returns 0."""
     if accounts.contracts[i, CON_KIND] == SPOT:
@@ -160,13 +140,13 @@ def lock(accounts: Any, i: int, owner: int, side: int, price: int, lots: int, re
     return to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def unlock(accounts: Any, i: int, owner: int, side: int, price: int, lots: int, reduces: bool) -> int:
     """Give back what `lock` set aside for so many lots. Returns 0."""
     return lock(accounts, i, owner, side, price, -lots, reduces) + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def settle(
     accounts: Any, i: int, maker: int, taker: int, maker_buys: bool, price: int, lots: int, maker_reduces: bool
 ) -> tuple[int, int, int, int, int, int]:
@@ -183,7 +163,7 @@ def settle(
     return money[0], money[1], money[2], money[3], money[4], money[5] + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _settle_spot(
     accounts: Any, i: int, maker: int, taker: int, maker_buys: bool, price: int, lots: int
 ) -> tuple[int, int, int, int, int, int]:
@@ -200,7 +180,7 @@ def _settle_spot(
     return maker_fee, taker_fee, maker_asset, taker_asset, 0, to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _spot_fee(accounts: Any, i: int, owner: int, role: int, received: int, units: int, paid: int) -> tuple[int, int]:
     """Charge one side of a spot trade: in the coin where that is wished and possible, else out of what it received.
 
@@ -220,7 +200,7 @@ def _spot_fee(accounts: Any, i: int, owner: int, role: int, received: int, units
     return fee, asset + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _in_coin(accounts: Any, i: int, owner: int, worth: int) -> int:
     """A fee of so many quote units in units of the coin; -1 where the owner cannot pay it so."""
     fee, coin = -1, accounts.fees.coin[COIN_CONTRACT]
@@ -231,7 +211,7 @@ def _in_coin(accounts: Any, i: int, owner: int, worth: int) -> int:
     return fee + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _settle_derivative(
     accounts: Any, i: int, maker: int, taker: int, maker_buys: bool, price: int, lots: int, maker_reduces: bool
 ) -> tuple[int, int, int, int, int, int]:
@@ -243,7 +223,7 @@ def _settle_derivative(
     return maker_fee, taker_fee, quote, quote, maker_realized, taker_realized + to_the_end(accounts)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def closable(accounts: Any, i: int, owner: int, side: int) -> int:
     """Lots of the owner's position that an order of this side can still close."""
     lots = accounts.positions[owner, i, POS_LOTS]

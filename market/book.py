@@ -15,6 +15,13 @@ from numpy.typing import NDArray
 
 Integers = NDArray[np.int64]
 
+KERNEL = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
+kernel: Any = njit(**KERNEL)
+"""Decorator of compiled functions over the arrays of a market: they allocate nothing and count no references, which
+would cost ten times more than the work: each call passes dozens of arrays. Whoever calls one keeps the arrays alive."""
+inlined: Any = njit(forceinline=True, **KERNEL)
+"""The same for small functions on the way of every order."""
+
 UNIT = 100_000_000
 """Units in one whole asset."""
 
@@ -115,17 +122,13 @@ def _grown(book: Book, slots: int) -> Book:
 # -- slots and queues -------------------------------------------------------------------------------------------------
 
 
-# What makes these loops fast: one exit per function, no view of an array, and every array in use on the last line. Then
-# Numba's reference counts cancel out and the functions melt into each other; otherwise each call costs ten times more.
-
-
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def to_the_end(_state: Any) -> int:
     """Zero: added on the last line by functions that use the arrays in one branch only."""
     return 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def level_at(book: Any, i: int, side: int, price: int) -> int:
     """Index of the first level of a side that is not worse than `price`; the count of levels if all are worse.
 
@@ -137,7 +140,7 @@ def level_at(book: Any, i: int, side: int, price: int) -> int:
     return at
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def take_slot(book: Any, i: int, owner: int, side: int, price: int, order_id: int) -> int:
     """A free slot with these fields and all others zero."""
     orders, meta = book.orders, book.meta
@@ -151,7 +154,7 @@ def take_slot(book: Any, i: int, owner: int, side: int, price: int, order_id: in
     return slot
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def free_slot(book: Any, i: int, slot: int) -> None:
     """Give a slot back that stands in no queue."""
     orders, meta = book.orders, book.meta
@@ -161,7 +164,7 @@ def free_slot(book: Any, i: int, slot: int) -> None:
     meta[i, RESTING] -= 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def enqueue(book: Any, i: int, slot: int) -> None:
     """Queue the slot's order behind all others of its price, and count its hidden parts."""
     meta, orders, levels = book.meta, book.orders, book.levels
@@ -187,7 +190,7 @@ def enqueue(book: Any, i: int, slot: int) -> None:
     meta[i, UPDATE_ID] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def dequeue(book: Any, i: int, slot: int) -> None:
     """Take an order out of its queue, and its level out of the book if it was the last there; the slot stays taken."""
     meta, orders, levels = book.meta, book.orders, book.levels
@@ -214,7 +217,7 @@ def dequeue(book: Any, i: int, slot: int) -> None:
     meta[i, UPDATE_ID] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def shrink(book: Any, i: int, slot: int, lots: int) -> None:
     """Make a resting order smaller by so many lots without losing its place: hidden lots go first.
 
@@ -234,7 +237,7 @@ def shrink(book: Any, i: int, slot: int, lots: int) -> None:
     meta[i, UPDATE_ID] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def lots_of(book: Any, i: int, slot: int) -> int:
     """What is left of an order, shown and hidden."""
     return book.orders[i, slot, ORDER_LOTS] + book.orders[i, slot, ORDER_HIDDEN]
@@ -243,7 +246,7 @@ def lots_of(book: Any, i: int, slot: int) -> int:
 # -- matching ---------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def crosses(book: Any, i: int, side: int, price: int) -> bool:
     """Whether an order at `price` would trade at once."""
     other = 1 - side
@@ -255,7 +258,7 @@ def crosses(book: Any, i: int, side: int, price: int) -> bool:
     return answer
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def sweep(book: Any, i: int, side: int, price: int, lots: int, budget: int) -> tuple[int, int]:
     """Lots a taker would get now at `price` or better for at most `budget` ticks × lots, and what they cost."""
     levels, other = book.levels, 1 - side
@@ -275,7 +278,7 @@ def sweep(book: Any, i: int, side: int, price: int, lots: int, budget: int) -> t
     return got, cost
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def trade(book: Any, i: int, slot: int, taker: int, taker_order: int, lots: int, time: int) -> None:
     """Trade `lots`, at most what it shows, with the resting order of `slot`, the first of its level.
 
@@ -305,7 +308,7 @@ def trade(book: Any, i: int, slot: int, taker: int, taker_order: int, lots: int,
     book.tape_rows[0] = row + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def match(
     book: Any, i: int, taker: int, taker_order: int, side: int, price: int, lots: int, not_own: bool, time: int
 ) -> tuple[int, int]:
@@ -334,7 +337,7 @@ def match(
     return lots, blocked
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def place(
     book: Any, i: int, owner: int, side: int, price: int, lots: int, rests: bool, time: int
 ) -> tuple[int, int, int]:
@@ -353,7 +356,7 @@ def place(
     return order_id, lots - left, slot + to_the_end(book)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def remove(book: Any, i: int, slot: int, order_id: int) -> int:
     """Take a resting order out of the book; returns its remaining lots, 0 if it rests there no more."""
     left = 0

@@ -13,10 +13,21 @@ part of a position, and auto-deleveraging; instead the fund may owe.
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from market import engine as engines
-from market.book import BUY, NEXT_ORDER_ID, ORDER_ID, ORDER_OWNER, SELL, TAPE_LOTS, TAPE_PRICE
+from market.book import (
+    BUY,
+    NEXT_ORDER_ID,
+    ORDER_ID,
+    ORDER_OWNER,
+    SELL,
+    TAPE_INSTRUMENT,
+    TAPE_LOTS,
+    TAPE_PRICE,
+    TAPE_TAKER_ORDER,
+    Integers,
+    kernel,
+)
 from market.contracts import (
     CON_BAND,
     CON_LIQUIDATION_FEE,
@@ -34,6 +45,7 @@ from market.engine import (
     EV_FUNDING,
     EV_LIQUIDATED,
     EV_SETTLED,
+    MARK_PRICE,
     STATE_BAND_HIGH,
     STATE_BAND_LOW,
     STATE_HALTED,
@@ -41,6 +53,7 @@ from market.engine import (
     Engine,
     end_order,
     force,
+    react,
     report,
 )
 from market.fees import DERIVATIVES_MARKET, TAKER_RATE, share
@@ -75,31 +88,73 @@ def with_room(engine: Engine) -> Engine:
     return engines.with_room(engine, owners * contracts // 2 + 1)
 
 
-@njit(cache=True, nogil=True)
-def set_halted(engine: Any, i: int, halted: bool) -> None:
+def set_halted(engine: Engine, i: int, halted: bool) -> None:
     """Refuse new orders of a contract, or take them again; cancels always work."""
     engine.state[i, STATE_HALTED] = 1 if halted else 0
 
 
-@njit(cache=True, nogil=True)
-def set_marks(engine: Any, ticks: Any, time: int) -> None:
-    """Set the mark prices of all contracts ([contracts] ticks, 0 leaves one as it is), then check every margin."""
-    for i in range(len(ticks)):
-        if ticks[i] > 0:
-            _mark(engine, i, ticks[i])
-    for i in range(len(ticks)):
-        if ticks[i] > 0:
-            check_margins(engine, i, time)
+def set_marks(engine: Engine, ticks: Integers, time: int) -> None:
+    """Set the mark prices of all contracts ([contracts] ticks, 0 leaves one as it is) and the bands around them.
+
+    Orders that wait for a mark fire; then who is no longer covered is liquidated.
+    """
+    _act(engine, ticks, -1, 0, -1, time)
 
 
-@njit(cache=True, nogil=True)
-def set_mark(engine: Any, i: int, ticks: int, time: int) -> None:
-    """Set one mark price, and the band of limit prices around it; liquidate who is no longer covered."""
-    _mark(engine, i, ticks)
-    check_margins(engine, i, time)
+def set_mark(engine: Engine, i: int, ticks: int, time: int) -> None:
+    """`set_marks` for one contract."""
+    _act(engine, _only(engine, i, ticks), -1, 0, -1, time)
 
 
-@njit(cache=True, nogil=True)
+def pay_funding(engine: Engine, i: int, rate: int, time: int) -> int:
+    """Let longs pay shorts `rate` (hundred-millionths; negative: the other way) of their position at the mark.
+
+    Everybody's payment is rounded against him; the units left over go to the fund and are returned. Then margins are
+    checked.
+    """
+    return int(_act(engine, _only(engine, i, 0), i, rate, -1, time))
+
+
+def settle_expiry(engine: Engine, i: int, ticks: int, time: int) -> None:
+    """Close a contract for good: cancel its orders, settle every position at `ticks`, refuse new orders.
+
+    Who cannot bear the last move is liquidated first. Against Binance: it settles at the index itself and not at its
+    half-hour average, and asks no delivery fee.
+    """
+    _act(engine, _only(engine, i, ticks), -1, 0, i, time)
+
+
+def _only(engine: Engine, i: int, ticks: int) -> Integers:
+    marks = np.zeros(len(engine.state), np.int64)
+    marks[i] = ticks
+    return marks
+
+
+@kernel
+def _act(engine: Any, marks: Any, funded: int, rate: int, settled: int, time: int) -> int:
+    """Everything above in one kernel, because each kernel that can trade costs seconds to compile; returns rounding."""
+    accounts, fund, rounding = engine.accounts, len(engine.accounts.balances) - 1, 0
+    for i in range(len(marks)):
+        if marks[i] > 0:
+            _mark(engine, i, marks[i])
+    if funded >= 0:
+        rounding = _collect_funding(engine, funded, rate, time)
+    for i in range(len(marks)):
+        if marks[i] > 0:
+            react(engine, i, MARK_PRICE, time)
+        if (marks[i] > 0 or i == funded) and accounts.contracts[i, CON_MARGIN] >= 0:
+            for owner in range(1, fund):
+                if _is_due(accounts, i, owner):
+                    _liquidate(engine, i, owner, time)
+            side, price, lots = _to_work_off(accounts, i, fund)
+            if lots > 0:
+                force(engine, i, fund, side, price, lots, time)
+    if settled >= 0:
+        _settle(engine, settled, marks[settled], time)
+    return rounding
+
+
+@kernel
 def _mark(engine: Any, i: int, ticks: int) -> None:
     engine.accounts.marks[i] = ticks
     engine.state[i, STATE_MARK] = ticks
@@ -108,28 +163,103 @@ def _mark(engine: Any, i: int, ticks: int) -> None:
         engine.state[i, STATE_BAND_LOW], engine.state[i, STATE_BAND_HIGH] = ticks - reach, ticks + reach
 
 
-@njit(cache=True, nogil=True)
-def check_margins(engine: Any, i: int, time: int) -> None:
-    """Liquidate every owner of a position in this contract whose equity is no more than its maintenance margin."""
+# -- liquidation ------------------------------------------------------------------------------------------------------
+
+
+@kernel
+def _is_due(accounts: Any, i: int, owner: int) -> bool:
+    """Whether the equity behind an owner's position is no more than its maintenance margin."""
+    position, column = accounts.positions[owner, i], accounts.contracts[i, CON_MARGIN]
+    if position[POS_LOTS] == 0:
+        return False
+    if position[POS_MODE] == ISOLATED:
+        needed = maintenance(accounts, i, abs(position_value(accounts, i, owner)))
+        return bool(position[POS_ISOLATED] + unrealized(accounts, i, owner) <= needed)
+    return bool(equity(accounts, column, owner) <= maintenance_of(accounts, column, owner))
+
+
+@kernel
+def _to_work_off(accounts: Any, i: int, fund: int) -> tuple[int, int, int]:
+    """Side, price and lots of the order with which the fund closes what it took over; no lots: nothing to do."""
+    lots, mark = accounts.positions[fund, i, POS_LOTS], accounts.marks[i]
+    reach = share(mark, FUND_REACH)
+    side, price = (SELL, mark - reach) if lots > 0 else (BUY, mark + reach)
+    return side, price, abs(lots) if mark > 0 else 0
+
+
+@kernel
+def _liquidate(engine: Any, i: int, owner: int, time: int) -> None:
+    """Cancel the orders, then close position after position in the book, as far as bankruptcy prices allow.
+
+    The order trades without a taker's fee: the liquidation fee stands for it.
+    """
     accounts = engine.accounts
-    column = accounts.contracts[i, CON_MARGIN]
-    if column < 0:
-        return
-    fund = len(accounts.balances) - 1
-    for owner in range(1, fund):
-        position = accounts.positions[owner, i]
-        if position[POS_LOTS] == 0:
-            continue
-        if position[POS_MODE] == ISOLATED:
-            needed = maintenance(accounts, i, abs(position_value(accounts, i, owner)))
-            if position[POS_ISOLATED] + unrealized(accounts, i, owner) <= needed:
-                _liquidate_isolated(engine, i, owner, time)
-        elif equity(accounts, column, owner) <= maintenance_of(accounts, column, owner):
-            _liquidate_cross(engine, column, owner, time)
-    _work_off(engine, i, fund, time)
+    k = _first_to_close(engine, i, owner, time)
+    rates = accounts.fees.rates[owner, DERIVATIVES_MARKET]
+    wallet = accounts.balances[owner, accounts.contracts[i, CON_MARGIN]]
+    while k >= 0:
+        lots = accounts.positions[owner, k, POS_LOTS]
+        side, limit = SELL if lots > 0 else BUY, bankruptcy_price(accounts, k, owner, _backing(accounts, k, owner))
+        order_id = engine.book.meta[k, NEXT_ORDER_ID]
+        report(engine, EV_LIQUIDATED, k, order_id, owner, side, limit, abs(lots), time, BY_LIQUIDATION, -1)
+        first, before, rate = engine.book.tape_rows[0], wallet[FREE], rates[TAKER_RATE]
+        rates[TAKER_RATE] = 0
+        _, filled = force(engine, k, owner, side, limit, abs(lots), time)
+        rates[TAKER_RATE] = rate
+        if filled < abs(lots):
+            left = abs(lots) - filled
+            report(engine, EV_EXPIRED, k, order_id, owner, side, limit, left, time, BY_LIQUIDATION, -1)
+        k = _share_out(engine, k, owner, order_id, first, wallet[FREE] - before, time)
 
 
-@njit(cache=True, nogil=True)
+@kernel
+def _first_to_close(engine: Any, i: int, owner: int, time: int) -> int:
+    """Cancel the orders that share the margin of a position; returns which position to close first."""
+    accounts, column = engine.accounts, engine.accounts.contracts[i, CON_MARGIN]
+    if accounts.positions[owner, i, POS_MODE] == ISOLATED:
+        _cancel_orders(engine, i, owner, BY_LIQUIDATION, time)
+        return i
+    for k in range(len(accounts.contracts)):
+        if accounts.contracts[k, CON_MARGIN] == column:
+            _cancel_orders(engine, k, owner, BY_LIQUIDATION, time)
+    return int(_largest(accounts, column, owner))
+
+
+@kernel
+def _backing(accounts: Any, i: int, owner: int) -> int:
+    """What stands behind a position beside its own profit: its isolated margin, or the rest of the cross equity."""
+    if accounts.positions[owner, i, POS_MODE] == ISOLATED:
+        return int(accounts.positions[owner, i, POS_ISOLATED])
+    return int(equity(accounts, accounts.contracts[i, CON_MARGIN], owner) - unrealized(accounts, i, owner))
+
+
+@kernel
+def _share_out(engine: Any, i: int, owner: int, order_id: int, first: int, saved: int, time: int) -> int:
+    """After a liquidation order traded rows of the tape from `first` on: its fee, or all that is left, to the fund.
+
+    `saved` is what an isolated position gave back to the wallet. Returns the position to close next, -1: it is over.
+    """
+    accounts, column, traded = engine.accounts, engine.accounts.contracts[i, CON_MARGIN], 0
+    for k in range(first, engine.book.tape_rows[0]):
+        row = engine.book.tape[k]
+        if row[TAPE_INSTRUMENT] == i and row[TAPE_TAKER_ORDER] == order_id:
+            traded += row[TAPE_PRICE] * row[TAPE_LOTS]
+    fee = share(traded * accounts.scales[i, TICK_LOT_UNITS], accounts.contracts[i, CON_LIQUIDATION_FEE])
+    left = accounts.positions[owner, i, POS_LOTS] != 0
+    if accounts.positions[owner, i, POS_MODE] == ISOLATED:
+        _clear(engine, i, owner, min(saved, fee), time)
+        if left:
+            _take_over(engine, i, owner, time)
+        return -1
+    if left:
+        _bankrupt(engine, column, owner, i, time)
+        return -1
+    _clear(engine, i, owner, min(fee, equity(accounts, column, owner)), time)
+    covered = equity(accounts, column, owner) > maintenance_of(accounts, column, owner)
+    return -1 if covered else int(_largest(accounts, column, owner))
+
+
+@kernel
 def _cancel_orders(engine: Any, i: int, owner: int, reason: int, time: int) -> None:
     """Cancel all orders of an owner (-1: of everybody) in a contract."""
     orders = engine.book.orders[i]
@@ -138,7 +268,7 @@ def _cancel_orders(engine: Any, i: int, owner: int, reason: int, time: int) -> N
             end_order(engine, i, slot, EV_CANCELED, reason, time)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def bankruptcy_price(accounts: Any, i: int, owner: int, backing: int) -> int:
     """The worst whole tick at which closing the position leaves `backing` + lots × price − cost at zero or more.
 
@@ -151,30 +281,7 @@ def bankruptcy_price(accounts: Any, i: int, owner: int, backing: int) -> int:
     return max(0, (backing - position[POS_COST]) // units)
 
 
-@njit(cache=True, nogil=True)
-def _close(engine: Any, i: int, owner: int, backing: int, time: int) -> int:
-    """Close a position in the book as far as its bankruptcy price allows; returns the quote units traded."""
-    accounts, tape_rows = engine.accounts, engine.book.tape_rows
-    lots = accounts.positions[owner, i, POS_LOTS]
-    side, limit = SELL if lots > 0 else BUY, bankruptcy_price(accounts, i, owner, backing)
-    order_id = engine.book.meta[i, NEXT_ORDER_ID]
-    report(engine, EV_LIQUIDATED, i, order_id, owner, side, limit, abs(lots), time, BY_LIQUIDATION, -1)
-    first = tape_rows[0]
-    rates = accounts.fees.rates[owner, DERIVATIVES_MARKET]
-    kept = rates[TAKER_RATE]
-    rates[TAKER_RATE] = 0
-    _, filled = force(engine, i, owner, side, limit, abs(lots), time)
-    rates[TAKER_RATE] = kept
-    if filled < abs(lots):
-        left = abs(lots) - filled
-        report(engine, EV_EXPIRED, i, order_id, owner, side, limit, left, time, BY_LIQUIDATION, -1)
-    traded = 0
-    for k in range(first, tape_rows[0]):
-        traded += engine.book.tape[k, TAPE_PRICE] * engine.book.tape[k, TAPE_LOTS]
-    return traded * int(accounts.scales[i, TICK_LOT_UNITS])
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def _clear(engine: Any, i: int, owner: int, units: int, time: int) -> None:
     """Move units from the owner's wallet to the fund and say so."""
     if units <= 0:
@@ -186,7 +293,7 @@ def _clear(engine: Any, i: int, owner: int, units: int, time: int) -> None:
     report(engine, EV_CLEARED, i, 0, owner, 0, accounts.marks[i], lots, time, -units, -1)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _take_over(engine: Any, i: int, owner: int, time: int) -> None:
     """Give a position with its isolated margin to the fund, at its cost."""
     accounts, column = engine.accounts, engine.accounts.contracts[i, CON_MARGIN]
@@ -200,19 +307,7 @@ def _take_over(engine: Any, i: int, owner: int, time: int) -> None:
         report(engine, EV_CLEARED, i, 0, owner, 0, accounts.marks[i], 0, time, -margin, -1)
 
 
-@njit(cache=True, nogil=True)
-def _liquidate_isolated(engine: Any, i: int, owner: int, time: int) -> None:
-    accounts, column = engine.accounts, engine.accounts.contracts[i, CON_MARGIN]
-    _cancel_orders(engine, i, owner, BY_LIQUIDATION, time)
-    before = accounts.balances[owner, column, FREE]
-    traded = _close(engine, i, owner, accounts.positions[owner, i, POS_ISOLATED], time)
-    saved = accounts.balances[owner, column, FREE] - before
-    _clear(engine, i, owner, min(saved, share(traded, accounts.contracts[i, CON_LIQUIDATION_FEE])), time)
-    if accounts.positions[owner, i, POS_LOTS]:
-        _take_over(engine, i, owner, time)
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def _largest(accounts: Any, column: int, owner: int) -> int:
     """The cross position with the largest requirement; -1: none is left."""
     found, most = -1, -1
@@ -225,24 +320,7 @@ def _largest(accounts: Any, column: int, owner: int) -> int:
     return found
 
 
-@njit(cache=True, nogil=True)
-def _liquidate_cross(engine: Any, column: int, owner: int, time: int) -> None:
-    accounts = engine.accounts
-    for i in range(len(accounts.contracts)):
-        if accounts.contracts[i, CON_MARGIN] == column:
-            _cancel_orders(engine, i, owner, BY_LIQUIDATION, time)
-    i = _largest(accounts, column, owner)
-    while i >= 0 and equity(accounts, column, owner) <= maintenance_of(accounts, column, owner):
-        traded = _close(engine, i, owner, equity(accounts, column, owner) - unrealized(accounts, i, owner), time)
-        if accounts.positions[owner, i, POS_LOTS]:
-            _bankrupt(engine, column, owner, i, time)
-            return
-        fee = share(traded, accounts.contracts[i, CON_LIQUIDATION_FEE])
-        _clear(engine, i, owner, min(fee, equity(accounts, column, owner)), time)
-        i = _largest(accounts, column, owner)
-
-
-@njit(cache=True, nogil=True)
+@kernel
 def _bankrupt(engine: Any, column: int, owner: int, i: int, time: int) -> None:
     """All cross positions and the wallet behind them go to the fund."""
     accounts = engine.accounts
@@ -253,32 +331,19 @@ def _bankrupt(engine: Any, column: int, owner: int, i: int, time: int) -> None:
     _clear(engine, i, owner, int(accounts.balances[owner, column, FREE]), time)
 
 
-@njit(cache=True, nogil=True)
-def _work_off(engine: Any, i: int, fund: int, time: int) -> None:
-    """Let the fund close what it took over, where the book takes it near the mark."""
-    lots, mark = engine.accounts.positions[fund, i, POS_LOTS], engine.accounts.marks[i]
-    if lots and mark > 0:
-        reach = share(mark, FUND_REACH)
-        force(engine, i, fund, SELL if lots > 0 else BUY, mark - reach if lots > 0 else mark + reach, abs(lots), time)
-
-
 # -- funding and expiry -----------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def funding_payment(accounts: Any, i: int, owner: int, rate: int) -> int:
     """What the owner pays (negative: receives): position × mark × rate, rounded up to a unit."""
     value = -position_value(accounts, i, owner)
     return int(-(value // RATE * rate + value % RATE * rate // RATE))
 
 
-@njit(cache=True, nogil=True)
-def pay_funding(engine: Any, i: int, rate: int, time: int) -> int:
-    """Let longs pay shorts `rate` (hundred-millionths; negative: the other way) of their position at the mark.
-
-    Everybody's payment is rounded against him; the units left over go to the fund and are returned. Then margins are
-    checked.
-    """
+@kernel
+def _collect_funding(engine: Any, i: int, rate: int, time: int) -> int:
+    """Charge and pay everybody's funding; returns the units left over, which the fund got."""
     accounts, column = engine.accounts, engine.accounts.contracts[i, CON_MARGIN]
     total = 0
     for owner in range(1, len(accounts.balances)):
@@ -291,11 +356,10 @@ def pay_funding(engine: Any, i: int, rate: int, time: int) -> int:
         _pay(accounts, i, owner, payment)
         report(engine, EV_FUNDING, i, 0, owner, 0, accounts.marks[i], position[POS_LOTS], time, -payment, -1)
     accounts.balances[-1, column, FREE] += total
-    check_margins(engine, i, time)
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _pay(accounts: Any, i: int, owner: int, payment: int) -> None:
     """Charge funding: an isolated position's own margin pays and receives it, the wallet what it cannot pay."""
     position, column = accounts.positions[owner, i], accounts.contracts[i, CON_MARGIN]
@@ -308,15 +372,9 @@ def _pay(accounts: Any, i: int, owner: int, payment: int) -> None:
         charge(accounts, i, owner, payment)
 
 
-@njit(cache=True, nogil=True)
-def settle_expiry(engine: Any, i: int, ticks: int, time: int) -> None:
-    """Close a contract for good: cancel its orders, settle every position at `ticks`, refuse new orders.
-
-    Who cannot bear the last move is liquidated first. Against Binance: it settles at the index itself and not at its
-    half-hour average, and asks no delivery fee.
-    """
+@kernel
+def _settle(engine: Any, i: int, ticks: int, time: int) -> None:
     accounts, unit = engine.accounts, engine.accounts.scales[i, TICK_LOT_UNITS]
-    set_mark(engine, i, ticks, time)
     _cancel_orders(engine, i, -1, BY_SETTLEMENT, time)
     for owner in range(1, len(accounts.balances)):
         lots = accounts.positions[owner, i, POS_LOTS]

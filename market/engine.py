@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
 from lake.instruments import Instrument
 from market import book as books
@@ -73,6 +72,8 @@ from market.book import (
     dequeue,
     enqueue,
     free_slot,
+    inlined,
+    kernel,
     lots_of,
     match,
     shrink,
@@ -205,7 +206,7 @@ def new_request(instrument: int, owner: int, side: int, lots: int, kind: int = M
 # -- events -----------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def report(
     engine: Any, kind: int, i: int, order_id: int, owner: int, side: int, price: int, left: int, time: int,
     reason: int, slot: int,
@@ -219,7 +220,7 @@ def report(
     engine.event_rows[0] = row + 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def end_order(engine: Any, i: int, slot: int, kind: int, reason: int, time: int) -> None:
     """Take an order out, free its funds and report why."""
     orders = engine.book.orders
@@ -234,7 +235,7 @@ def end_order(engine: Any, i: int, slot: int, kind: int, reason: int, time: int)
 # -- entering the book ------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fillable(book: Any, i: int, owner: int, side: int, price: int, lots: int, stp: int) -> bool:
     """Whether a fill-or-kill order can be filled: own orders count as `stp` says, reduce-only ones never."""
     other, goes = 1 - side, True
@@ -255,7 +256,7 @@ def _fillable(book: Any, i: int, owner: int, side: int, price: int, lots: int, s
     return lots <= 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _settle_from(engine: Any, i: int, first: int, maker_reduces: bool) -> None:
     """Settle the tape from row `first` on."""
     tape = engine.book.tape
@@ -269,7 +270,7 @@ def _settle_from(engine: Any, i: int, first: int, maker_reduces: bool) -> None:
         tape[k, TAPE_MAKER_REALIZED], tape[k, TAPE_TAKER_REALIZED] = money[4], money[5]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _meet_reducing(engine: Any, i: int, slot: int, taker: int, taker_order: int, lots: int, time: int) -> int:
     """Trade with a resting order that only reduces; it ends once it has no position left. Returns the lots traded."""
     orders = engine.book.orders
@@ -284,7 +285,7 @@ def _meet_reducing(engine: Any, i: int, slot: int, taker: int, taker_order: int,
     return taken
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _meet(
     engine: Any, i: int, slot: int, owner: int, order_id: int, lots: int, stp: int, time: int
 ) -> tuple[int, bool]:
@@ -299,7 +300,7 @@ def _meet(
     return taken, stopped
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _take(
     engine: Any, i: int, owner: int, order_id: int, side: int, price: int, lots: int, stp: int, rests: bool, time: int
 ) -> tuple[int, bool]:
@@ -321,7 +322,7 @@ def _take(
     return left, stopped
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _rest(
     engine: Any, i: int, slot: int, owner: int, order_id: int, side: int, price: int, lots: int, display: int,
     flags: int, stp: int, expiry: int,
@@ -341,7 +342,7 @@ def _rest(
     return slot + to_the_end(engine)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _refusal(
     engine: Any, i: int, owner: int, side: int, price: int, lots: int, tif: int, reduces: bool, stp: int
 ) -> int:
@@ -367,7 +368,7 @@ def _refusal(
     return refusal + to_the_end(engine)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _note_last(engine: Any, i: int, tape_rows: int) -> None:
     """Keep the price of the last trade, if there was one since the tape had so many rows."""
     rows = engine.book.tape_rows[0]
@@ -375,7 +376,7 @@ def _note_last(engine: Any, i: int, tape_rows: int) -> None:
         engine.state[i, STATE_LAST] = engine.book.tape[rows - 1, TAPE_PRICE]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _enter(
     engine: Any, i: int, owner: int, side: int, price: int, lots: int, tif: int, display: int, reduces: bool,
     stp: int, expiry: int, order_id: int, slot: int, reports: bool, time: int,
@@ -415,7 +416,7 @@ def _enter(
 # -- waiting orders ---------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _wait(engine: Any, request: Any, time: int) -> tuple[int, int, int]:
     """Take in an order that waits for a price; of spot, funds that are known already are locked."""
     i, side, kind, price = request[REQ_INSTRUMENT], request[REQ_SIDE], request[REQ_KIND], request[REQ_PRICE]
@@ -461,7 +462,7 @@ def _wait(engine: Any, request: Any, time: int) -> tuple[int, int, int]:
     return answer, 0, slot + to_the_end(engine)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _carry_out(engine: Any, i: int, slot: int, time: int) -> None:
     """Turn an order that fired into one of the book; if it is refused now, it expires."""
     orders, conditions = engine.book.orders, engine.triggers.conditions
@@ -485,7 +486,7 @@ def _carry_out(engine: Any, i: int, slot: int, time: int) -> None:
         report(engine, EV_RESTED, i, order_id, owner, side, price, lots - filled, time, 0, rests_in)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def react(engine: Any, i: int, source: int, time: int) -> None:
     """Show the price to the waiting orders, carry out who fires in that order, and go on while that moves the price."""
     see(engine.triggers, engine.book.orders, i, source, engine.state[i, STATE_LAST if source == 0 else STATE_MARK])
@@ -499,7 +500,7 @@ def react(engine: Any, i: int, source: int, time: int) -> None:
     engine.triggers.counts[i, FIRED] = 0
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def _after(engine: Any, i: int, tape_rows: int, time: int) -> None:
     """Look for triggers if something traded since the tape had so many rows."""
     if engine.book.tape_rows[0] != tape_rows and engine.triggers.counts[i, WAITING_FOR] > 0:
@@ -510,7 +511,7 @@ def _after(engine: Any, i: int, tape_rows: int, time: int) -> None:
 # -- requests ---------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def submit(engine: Any, request: Any, time: int) -> tuple[int, int, int]:
     """Carry out one request.
 
@@ -538,7 +539,7 @@ def submit(engine: Any, request: Any, time: int) -> tuple[int, int, int]:
     return answer, filled, slot + to_the_end(engine)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def cancel(engine: Any, i: int, slot: int, order_id: int, time: int) -> int:
     """Take an order out and free its funds; returns its remaining lots, 0 if it is there no more."""
     orders, left = engine.book.orders, 0
@@ -557,7 +558,7 @@ def cancel(engine: Any, i: int, slot: int, order_id: int, time: int) -> int:
     return left + to_the_end(engine)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def cancel_all(engine: Any, owner: int, i: int, time: int) -> int:
     """Cancel every order of an owner, of one instrument or (-1) of all; each is reported. Returns how many."""
     first, last, count = (i, i + 1, 0) if i >= 0 else (0, len(engine.state), 0)
@@ -569,7 +570,7 @@ def cancel_all(engine: Any, owner: int, i: int, time: int) -> int:
     return count
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def amend(engine: Any, i: int, slot: int, order_id: int, price: int, lots: int, time: int) -> tuple[int, int, int]:
     """Give a resting order another price or another number of lots still to fill; answers as `submit`.
 
@@ -607,7 +608,7 @@ def amend(engine: Any, i: int, slot: int, order_id: int, price: int, lots: int, 
     return answer, filled, rests_in + to_the_end(engine)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def pass_time(engine: Any, time: int) -> None:
     """Let orders expire whose date is not after `time`, the earliest first."""
     triggers = engine.triggers
@@ -619,7 +620,7 @@ def pass_time(engine: Any, time: int) -> None:
                 end_order(engine, i, slot, EV_EXPIRED, BY_TIME, time)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _withdraw(engine: Any, i: int, owner: int, time: int) -> None:
     """Cancel what the owner quoted with `QUOTE_LEVEL`."""
     kept, quotes = 0, engine.quotes
@@ -633,7 +634,7 @@ def _withdraw(engine: Any, i: int, owner: int, time: int) -> None:
     engine.state[i, STATE_QUOTES] = kept
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def execute(engine: Any, commands: Any, count: int, time: int) -> int:
     """Carry out the agents' commands in order; returns how many were refused.
 
@@ -660,7 +661,7 @@ def execute(engine: Any, commands: Any, count: int, time: int) -> int:
     return refused + to_the_end(engine)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def sweep(engine: Any, i: int, side: int, price: int, lots: int, budget: int) -> tuple[int, int]:
     """Lots a taker would get now at `price` or better within `budget` units of quote, and the units they cost."""
     unit = engine.accounts.scales[i, TICK_LOT_UNITS]
@@ -668,7 +669,7 @@ def sweep(engine: Any, i: int, side: int, price: int, lots: int, budget: int) ->
     return got, cost * unit
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def force(engine: Any, i: int, owner: int, side: int, price: int, lots: int, time: int) -> tuple[int, int]:
     """Match an immediate order that the venue itself wants (`market.clearing`), unchecked; returns its id and fills."""
     order_id, rows = engine.book.meta[i, NEXT_ORDER_ID], engine.book.tape_rows[0]

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from market.book import Integers, to_the_end
+from market.book import Integers, inlined, kernel, to_the_end
 from market.contracts import RATE_SCALE
 
 DAY = 86_400_000_000
@@ -80,19 +79,31 @@ def join_tiers(fees: Fees, owner: int) -> None:
     _apply_tiers(fees, owner)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+def pay_in_coin(fees: Fees, asset: int, contract: int, discount: int = 250_000) -> None:
+    """From now on everybody pays spot fees in this coin, where he holds enough of it.
+
+    Args:
+        asset: its column of the balances.
+        contract: the number of the pair whose last trade is its price in the quote.
+        discount: millionths.
+    """
+    fees.coin[:] = asset, contract, discount
+    fees.wants_coin[:] = 1
+
+
+@inlined
 def share(units: int, rate: int) -> int:
     """Floor of units × rate in millionths, without overflowing 64 bits."""
     return int((units // RATE_SCALE) * rate + (units % RATE_SCALE) * rate // RATE_SCALE)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def volume_of(fees: Any, owner: int, market: int) -> int:
     """Quote units traded in the last WINDOW whole days, today not counted."""
     return int(fees.volumes[owner, market].sum() - fees.volumes[owner, market, fees.day[0] % (WINDOW + 1)])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _apply_tiers(fees: Any, owner: int) -> None:
     for market in range(2):
         traded = volume_of(fees, owner, market)
@@ -104,7 +115,7 @@ def _apply_tiers(fees: Any, owner: int) -> None:
             fees.rates[owner, market, TAKER_RATE] = row[SCHEDULE_TAKER]
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def roll_days(fees: Any, time: int) -> None:
     """Forget days older than the window and set everybody's rates, once per midnight passed; cheap otherwise."""
     today = time // DAY
@@ -118,7 +129,7 @@ def roll_days(fees: Any, time: int) -> None:
             _apply_tiers(fees, owner)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def note_volume(fees: Any, owner: int, market: int, quote_units: int) -> int:
     """Count a trade towards the owner's tier; whoever holds the clock calls `roll_days` at least once a day.
 
@@ -128,7 +139,7 @@ def note_volume(fees: Any, owner: int, market: int, quote_units: int) -> int:
     return to_the_end(fees)
 
 
-@njit(cache=True, nogil=True, error_model="numpy", forceinline=True)
+@inlined
 def coin_fee(fees: Any, owner: int, quote_fee: int, free_coin: int, lot_units: int, lot_price: int) -> int:
     """The fee in units of the coin, discount taken; -1 where it cannot be paid in the coin.
 

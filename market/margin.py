@@ -15,9 +15,7 @@ margin of open orders as the worse of both sides; maintenance by notional tier).
 
 from typing import Any
 
-from numba import njit
-
-from market.book import BUY
+from market.book import BUY, kernel
 from market.contracts import (
     CON_MARGIN,
     CON_MOST_LEVERAGE,
@@ -48,7 +46,7 @@ MARGIN_SHORT, LEVERAGE_TOO_HIGH, POSITION_OPEN = -1, -7, -9
 """Why a change of leverage, mode or isolated margin was refused; 0 is done."""
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def proportion(units: int, part: int, whole: int) -> int:
     """Floor of units × part ÷ whole for 0 ≤ part ≤ whole, exact where the product has more than 64 bits."""
     quotient, rest = units // whole, units % whole
@@ -67,7 +65,7 @@ def proportion(units: int, part: int, whole: int) -> int:
 # -- what is held and what is required --------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def position_value(accounts: Any, i: int, owner: int) -> int:
     """Signed quote units of the position at the mark price; its cost while there is no mark."""
     position = accounts.positions[owner, i]
@@ -76,13 +74,13 @@ def position_value(accounts: Any, i: int, owner: int) -> int:
     return int(position[POS_LOTS] * accounts.marks[i] * accounts.scales[i, TICK_LOT_UNITS])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def unrealized(accounts: Any, i: int, owner: int) -> int:
     """Profit of the position at the mark price, in quote units."""
     return position_value(accounts, i, owner) - int(accounts.positions[owner, i, POS_COST])
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _tier(accounts: Any, i: int, notional: int) -> int:
     tier = 0
     while tier + 1 < accounts.tiers.shape[1] and accounts.tiers[i, tier + 1, TIER_FLOOR] < notional:
@@ -90,21 +88,21 @@ def _tier(accounts: Any, i: int, notional: int) -> int:
     return tier
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def maintenance(accounts: Any, i: int, notional: int) -> int:
     """Maintenance margin of so many units of position: notional × rate − amount of its tier, rounded up."""
     row = accounts.tiers[i, _tier(accounts, i, notional)]
     return max(0, -share(-notional, row[TIER_RATE]) - int(row[TIER_AMOUNT]))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _exposure(accounts: Any, i: int, owner: int, buys: int, sells: int) -> int:
     """The larger of what the position would be worth if all buys, or all sells, were filled."""
     value = position_value(accounts, i, owner)
     return max(abs(value + buys), abs(value - sells))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _required(accounts: Any, i: int, owner: int, buys: int, sells: int) -> int:
     """Units that position and open orders keep from the cross wallet; an isolated position pays its own share."""
     position = accounts.positions[owner, i]
@@ -114,14 +112,14 @@ def _required(accounts: Any, i: int, owner: int, buys: int, sells: int) -> int:
     return int(-(-max(0, exposure) // max(1, position[POS_LEVERAGE])))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def initial_margin(accounts: Any, i: int, owner: int) -> int:
     """Initial margin of the position alone: its value at the mark ÷ leverage."""
     value = abs(position_value(accounts, i, owner))
     return int(-(-value // max(1, accounts.positions[owner, i, POS_LEVERAGE])))
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def order_margin(accounts: Any, i: int, owner: int) -> int:
     """What the open orders of a contract require beyond the position."""
     position = accounts.positions[owner, i]
@@ -129,7 +127,7 @@ def order_margin(accounts: Any, i: int, owner: int) -> int:
     return needed if position[POS_MODE] == ISOLATED else needed - initial_margin(accounts, i, owner)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def equity(accounts: Any, column: int, owner: int) -> int:
     """Cross wallet and the unrealised profit of the cross positions it backs."""
     total = accounts.balances[owner, column, FREE]
@@ -140,7 +138,7 @@ def equity(accounts: Any, column: int, owner: int) -> int:
     return int(total)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def maintenance_of(accounts: Any, column: int, owner: int) -> int:
     """Maintenance margin of all cross positions of a wallet."""
     total = 0
@@ -151,7 +149,7 @@ def maintenance_of(accounts: Any, column: int, owner: int) -> int:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def available(accounts: Any, column: int, owner: int) -> int:
     """What new orders may use: equity less all initial margins; below zero when losses ate into them."""
     total = equity(accounts, column, owner)
@@ -163,7 +161,7 @@ def available(accounts: Any, column: int, owner: int) -> int:
     return total
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def withdrawable(accounts: Any, column: int, owner: int) -> int:
     """What may leave the wallet: unrealised profit neither leaves nor stands in for margin that does."""
     wallet = int(accounts.balances[owner, column, FREE])
@@ -174,7 +172,7 @@ def withdrawable(accounts: Any, column: int, owner: int) -> int:
 # -- what an order may do ---------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def affords(accounts: Any, i: int, owner: int, side: int, lots: int, cost: int) -> bool:
     """Whether there is margin for an order of `lots` that costs `cost` units: extra margin, fee and loss at the mark.
 
@@ -194,7 +192,7 @@ def affords(accounts: Any, i: int, owner: int, side: int, lots: int, cost: int) 
     return available(accounts, accounts.contracts[i, CON_MARGIN], owner) >= after - before + loss + fee
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def within_leverage(accounts: Any, i: int, owner: int, side: int, cost: int) -> bool:
     """Whether the tiers allow the owner's leverage on what position and orders would become; closing always may."""
     position = accounts.positions[owner, i]
@@ -205,7 +203,7 @@ def within_leverage(accounts: Any, i: int, owner: int, side: int, cost: int) -> 
     return bool(after <= before or position[POS_LEVERAGE] <= allowed)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def rest(accounts: Any, i: int, owner: int, side: int, price: int, lots: int) -> None:
     """Count lots that begin to rest (or, negative, that left the book) towards the owner's order margin."""
     position = accounts.positions[owner, i]
@@ -217,7 +215,7 @@ def rest(accounts: Any, i: int, owner: int, side: int, price: int, lots: int) ->
 # -- what moves -------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _bear(accounts: Any, i: int, owner: int, debt: int) -> None:
     """Put a debt that the wallet could not pay on a position of the same margin, else on the fund."""
     column = accounts.contracts[i, CON_MARGIN]
@@ -233,7 +231,7 @@ def _bear(accounts: Any, i: int, owner: int, debt: int) -> None:
     accounts.balances[FUND, column, FREE] -= debt
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _from_isolated(accounts: Any, i: int, owner: int, amount: int) -> int:
     """Take up to `amount` units out of an isolated margin; returns how much."""
     position, column = accounts.positions[owner, i], accounts.contracts[i, CON_MARGIN]
@@ -243,7 +241,7 @@ def _from_isolated(accounts: Any, i: int, owner: int, amount: int) -> int:
     return int(taken)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def charge(accounts: Any, i: int, owner: int, amount: int) -> None:
     """Take units (negative: give) on account of a contract: from the wallet, its isolated margin, a position."""
     column = accounts.contracts[i, CON_MARGIN]
@@ -257,7 +255,7 @@ def charge(accounts: Any, i: int, owner: int, amount: int) -> None:
             _bear(accounts, i, owner, debt)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def apply(accounts: Any, i: int, owner: int, lots: int, units: int) -> int:
     """Add signed lots that cost signed units to a position; realise what they close. Returns the realised units."""
     position = accounts.positions[owner, i]
@@ -283,7 +281,7 @@ def apply(accounts: Any, i: int, owner: int, lots: int, units: int) -> int:
     return int(realized)
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def _set_aside(accounts: Any, i: int, owner: int, units: int) -> None:
     """Move units, or what there is, from the wallet into the isolated margin of a position."""
     wallet = accounts.balances[owner, accounts.contracts[i, CON_MARGIN]]
@@ -293,7 +291,7 @@ def _set_aside(accounts: Any, i: int, owner: int, units: int) -> None:
     accounts.positions[owner, i, POS_ISOLATED] += moved
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def fill(accounts: Any, i: int, owner: int, lots: int, price: int, role: int) -> tuple[int, int]:
     """One side of a trade of signed lots: the position moves, the venue (owner 0) gets the fee.
 
@@ -312,7 +310,7 @@ def fill(accounts: Any, i: int, owner: int, lots: int, price: int, role: int) ->
 # -- what the owner may change ----------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def set_leverage(accounts: Any, i: int, owner: int, leverage: int) -> int:
     """Change the leverage of a contract; refused beyond the tier, without margin, or lower on an isolated position."""
     position = accounts.positions[owner, i]
@@ -330,7 +328,7 @@ def set_leverage(accounts: Any, i: int, owner: int, leverage: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def set_margin_mode(accounts: Any, i: int, owner: int, mode: int) -> int:
     """Cross or isolated; refused while the contract has a position or open orders."""
     position = accounts.positions[owner, i]
@@ -340,7 +338,7 @@ def set_margin_mode(accounts: Any, i: int, owner: int, mode: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def move_isolated(accounts: Any, i: int, owner: int, units: int) -> int:
     """Add margin to an isolated position, or (negative) take some out down to its initial margin at the mark."""
     position, column = accounts.positions[owner, i], accounts.contracts[i, CON_MARGIN]
@@ -356,7 +354,7 @@ def move_isolated(accounts: Any, i: int, owner: int, units: int) -> int:
     return 0
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def transfer(accounts: Any, owner: int, source: int, target: int, units: int) -> bool:
     """Move units between two wallets of an owner, both of the same asset; False, and nothing, where margin needs them.
 
@@ -369,7 +367,7 @@ def transfer(accounts: Any, owner: int, source: int, target: int, units: int) ->
     return True
 
 
-@njit(cache=True, nogil=True)
+@kernel
 def liquidation_price(accounts: Any, i: int, owner: int) -> int:
     """Mark in ticks at which the position is liquidated, all other marks as they are; 0 if at no positive price.
 

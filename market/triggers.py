@@ -13,9 +13,8 @@ that both are peaks. It fires when price × 10000 ≤ peak × 10000 − distance
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 
-from market.book import BUY, ORDER_SIDE, Integers
+from market.book import BUY, ORDER_SIDE, Integers, kernel
 
 # Compiled code freezes these numbers: after a change delete market/__pycache__.
 # Heaps: by last price rising and falling, by mark price rising and falling, by date.
@@ -83,7 +82,7 @@ def with_slots(triggers: Triggers, slots: int) -> Triggers:
 # -- heaps ------------------------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sooner(triggers: Any, i: int, heap: int, a: int, b: int) -> bool:
     """Whether slot `a` stands above slot `b`."""
     column = DATE_KEY if heap == EXPIRES else KEY
@@ -92,13 +91,13 @@ def _sooner(triggers: Any, i: int, heap: int, a: int, b: int) -> bool:
     return first < second or (first == second and ids)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _put(triggers: Any, i: int, heap: int, at: int, slot: int) -> None:
     triggers.heaps[i, heap, at] = slot
     triggers.conditions[i, slot, DATE_AT if heap == EXPIRES else AT] = at
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _settle_down(triggers: Any, i: int, heap: int, at: int, slot: int) -> None:
     """Move `slot` up or down from the hole at `at` to where it belongs."""
     goes = at > 0
@@ -124,7 +123,7 @@ def _settle_down(triggers: Any, i: int, heap: int, at: int, slot: int) -> None:
     _put(triggers, i, heap, at, slot)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def remove_from(triggers: Any, i: int, heap: int, slot: int) -> None:
     """Take a slot out of a heap if it is there."""
     column = DATE_AT if heap == EXPIRES else AT
@@ -138,7 +137,7 @@ def remove_from(triggers: Any, i: int, heap: int, slot: int) -> None:
             _settle_down(triggers, i, heap, at, last)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def push(triggers: Any, i: int, heap: int, slot: int, key: int, order_id: int) -> None:
     """Put a slot into a heap; a stale entry of the slot's last owner goes."""
     remove_from(triggers, i, heap, slot)
@@ -151,7 +150,7 @@ def push(triggers: Any, i: int, heap: int, slot: int, key: int, order_id: int) -
 # -- ladders of trailing stops ----------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _ladder_of(triggers: Any, i: int, stand: int, trail: int) -> int:
     """Row of the ladder of this distance, or how many there are."""
     row, count = 0, triggers.counts[i, LADDERS + stand]
@@ -160,7 +159,7 @@ def _ladder_of(triggers: Any, i: int, stand: int, trail: int) -> int:
     return row
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def activate(triggers: Any, i: int, stand: int, slot: int, price: int) -> None:
     """Put a trailing stop at the young end of its ladder; `price` times 1 or −1 is its first peak."""
     conditions, trail = triggers.conditions, triggers.conditions[i, slot, COND_TRAIL]
@@ -186,7 +185,7 @@ def activate(triggers: Any, i: int, stand: int, slot: int, price: int) -> None:
         ladder[LADDER_LEADER] = slot
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _raise_peak(triggers: Any, i: int, stand: int, row: int, price: int) -> None:
     """Let a ladder see a price: groups whose peak it passes become one."""
     conditions, ladder = triggers.conditions, triggers.ladders[i, stand, row]
@@ -201,7 +200,7 @@ def _raise_peak(triggers: Any, i: int, stand: int, row: int, price: int) -> None
         ladder[LADDER_LEADER] = leader
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def leave_ladder(triggers: Any, i: int, slot: int) -> None:
     """Take a trailing stop out; the next of its group speaks for the group from now on."""
     conditions, stand = triggers.conditions, triggers.conditions[i, slot, COND_HEAP]
@@ -241,7 +240,7 @@ def leave_ladder(triggers: Any, i: int, slot: int) -> None:
 # -- what the engine calls --------------------------------------------------------------------------------------------
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def wait(triggers: Any, i: int, slot: int, heap: int, price: int, order_id: int) -> None:
     """Let a slot wait until the price of the heap's source has risen, or fallen, to `price`."""
     triggers.conditions[i, slot, COND_HEAP] = heap
@@ -249,7 +248,7 @@ def wait(triggers: Any, i: int, slot: int, heap: int, price: int, order_id: int)
     push(triggers, i, heap, slot, price if heap % 2 == RISES else -price, order_id)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def trail_now(triggers: Any, i: int, slot: int, side: int, price: int, order_id: int) -> None:
     """Let a trailing stop follow the price from `price` on."""
     source = triggers.conditions[i, slot, COND_SOURCE]
@@ -258,13 +257,13 @@ def trail_now(triggers: Any, i: int, slot: int, side: int, price: int, order_id:
     activate(triggers, i, 2 * source + side, slot, -price if side == BUY else price)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def next_date(triggers: Any, i: int) -> int:
     """When the next order expires, µs; ask only where one has a date."""
     return triggers.conditions[i, triggers.heaps[i, EXPIRES, 0], DATE_KEY]
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def stop_waiting(triggers: Any, i: int, slot: int) -> None:
     """Forget a waiting order."""
     triggers.counts[i, WAITING_FOR + triggers.conditions[i, slot, COND_SOURCE]] -= 1
@@ -274,14 +273,14 @@ def stop_waiting(triggers: Any, i: int, slot: int) -> None:
         remove_from(triggers, i, triggers.conditions[i, slot, COND_HEAP], slot)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _fire(triggers: Any, i: int, slot: int) -> None:
     stop_waiting(triggers, i, slot)
     triggers.fired[i, triggers.counts[i, FIRED]] = slot
     triggers.counts[i, FIRED] += 1
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _see_heap(triggers: Any, orders: Any, i: int, heap: int, price: int) -> None:
     """Fire what a price reaches; a trailing stop begins to trail instead."""
     reached = price if heap % 2 == RISES else -price
@@ -295,7 +294,7 @@ def _see_heap(triggers: Any, orders: Any, i: int, heap: int, price: int) -> None
             _fire(triggers, i, slot)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _see_ladders(triggers: Any, i: int, stand: int, price: int) -> None:
     """Raise peaks and fire; `price` comes times 1 or −1. Backwards, since a ladder that empties is replaced."""
     for row in range(triggers.counts[i, LADDERS + stand] - 1, -1, -1):
@@ -310,7 +309,7 @@ def _see_ladders(triggers: Any, i: int, stand: int, price: int) -> None:
                 _fire(triggers, i, oldest)
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def _sort_fired(triggers: Any, i: int, first: int) -> None:
     """Bring trailing stops that fired at one price into the order of their ids."""
     fired, conditions = triggers.fired, triggers.conditions
@@ -322,7 +321,7 @@ def _sort_fired(triggers: Any, i: int, first: int) -> None:
         fired[i, at] = slot
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@kernel
 def see(triggers: Any, orders: Any, i: int, source: int, price: int) -> None:
     """Let the waiting orders of one instrument see a price; who fires is appended to `fired`.
 
