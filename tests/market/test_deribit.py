@@ -42,7 +42,7 @@ def _venue() -> Any:
         instruments=SPOT, candles=_candles(), time=HISTORY.state.time_us, trading=True,
         depth=lambda i, side, limit: np.empty((0, 2), np.int64),
     )  # fmt: skip
-    return SimpleNamespace(exchange=exchange, catch_up=lambda: None, hub=SimpleNamespace(publish=lambda: None))
+    return SimpleNamespace(exchange=exchange, catch_up=lambda: None, publish=lambda: None)
 
 
 @pytest_asyncio.fixture
