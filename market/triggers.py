@@ -160,6 +160,21 @@ def _ladder_of(triggers: Any, i: int, stand: int, trail: int) -> int:
 
 
 @kernel
+def _raise_peak(triggers: Any, i: int, stand: int, row: int, price: int) -> None:
+    """Let a ladder see a price: groups whose peak it passes become one."""
+    conditions, ladder = triggers.conditions, triggers.ladders[i, stand, row]
+    leader = ladder[LADDER_LEADER]
+    if conditions[i, leader, PEAK] < price:
+        before = conditions[i, leader, LEADER_BEFORE]
+        while before >= 0 and conditions[i, before, PEAK] <= price:
+            conditions[i, leader, PEAK] = 0
+            leader = before
+            before = conditions[i, leader, LEADER_BEFORE]
+        conditions[i, leader, PEAK], conditions[i, leader, LEADER_AFTER] = price, NOWHERE
+        ladder[LADDER_LEADER] = leader
+
+
+@kernel
 def activate(triggers: Any, i: int, stand: int, slot: int, price: int) -> None:
     """Put a trailing stop at the young end of its ladder; `price` times 1 or −1 is its first peak."""
     conditions, trail = triggers.conditions, triggers.conditions[i, slot, COND_TRAIL]
@@ -174,6 +189,7 @@ def activate(triggers: Any, i: int, stand: int, slot: int, price: int) -> None:
         ladder[LADDER_TRAIL], ladder[LADDER_OLDEST] = trail, slot
         ladder[LADDER_LEADER] = conditions[i, slot, OLDER] = NOWHERE
     else:
+        _raise_peak(triggers, i, stand, row, price)  # the price that activates this one may be a new high
         conditions[i, slot, OLDER] = ladder[LADDER_YOUNGEST]
         conditions[i, ladder[LADDER_YOUNGEST], YOUNGER] = slot
     ladder[LADDER_YOUNGEST] = slot
@@ -183,21 +199,6 @@ def activate(triggers: Any, i: int, stand: int, slot: int, price: int) -> None:
         if leader >= 0:
             conditions[i, leader, LEADER_AFTER] = slot
         ladder[LADDER_LEADER] = slot
-
-
-@kernel
-def _raise_peak(triggers: Any, i: int, stand: int, row: int, price: int) -> None:
-    """Let a ladder see a price: groups whose peak it passes become one."""
-    conditions, ladder = triggers.conditions, triggers.ladders[i, stand, row]
-    leader = ladder[LADDER_LEADER]
-    if conditions[i, leader, PEAK] < price:
-        before = conditions[i, leader, LEADER_BEFORE]
-        while before >= 0 and conditions[i, before, PEAK] <= price:
-            conditions[i, leader, PEAK] = 0
-            leader = before
-            before = conditions[i, leader, LEADER_BEFORE]
-        conditions[i, leader, PEAK], conditions[i, leader, LEADER_AFTER] = price, NOWHERE
-        ladder[LADDER_LEADER] = leader
 
 
 @kernel

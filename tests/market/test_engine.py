@@ -203,6 +203,16 @@ def test_a_trailing_stop_waits_for_its_activation(market: Market) -> None:
     assert market.events() == [(engines.EV_TRIGGERED, order, 0)]
 
 
+def test_the_price_that_activates_a_trailing_stop_is_a_peak_for_the_older_ones_too(market: Market) -> None:
+    market.trade_at(1000)
+    market.ask(1, BUY, 9, 500)
+    older, _, _ = market.ask(2, SELL, 1, kind=TRAILING_STOP, trail=1000)
+    market.ask(2, SELL, 1, kind=TRAILING_STOP, trail=1000, stop=1200)
+    market.trade_at(1200)
+    market.trade_at(1080)
+    assert market.events()[0] == (engines.EV_TRIGGERED, older, 0)
+
+
 def test_reduce_only_closes_no_more_than_the_position(market: Market) -> None:
     assert market.ask(1, SELL, 5, 100, i=PERPETUAL, reduce_only=1)[0] == engines.REFUSED_REDUCE_ONLY
     market.ask(2, SELL, 3, 100, i=PERPETUAL)
