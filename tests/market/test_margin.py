@@ -229,9 +229,8 @@ class Duel:
             return
         profit = self.ledger.worth(i, held.lots) - held.cost
         needed = -(-abs(self.ledger.worth(i, held.lots)) // held.leverage)
-        free = int(self.engine.accounts.balances[owner, WALLET, FREE])
         allowed = (
-            units <= max(0, min(free, self.ledger.available(owner)))
+            units <= max(0, min(holder.cash, self.ledger.available(owner)))
             if units >= 0
             else -units <= max(0, held.purse + min(0, profit) - needed)
         )
