@@ -22,7 +22,7 @@ DECISIONS = Table(
         Column(
             "prediction", pa.float64(), "Expected net return over the horizon; null if none was made.", "fraction", True
         ),
-        Column("model_name", _TEXT, "Registered model, or a strategy's class; null while flat for want of one.", nullable=True),
+        Column("model_name", _TEXT, "Model or a strategy's class; null while flat for want of one.", nullable=True),
         Column("model_version", pa.int64(), "Registry version.", nullable=True),
         Column("manifest_sha256", _TEXT, "Digest of the bundle, or of the strategy's file.", nullable=True),
         Column("target_weight", pa.float64(), "Share of the instrument's capital to hold.", "fraction"),
