@@ -53,7 +53,8 @@ peers: .tools/peers/.ready ## the libraries the benchmarks compare with, in an e
 	@$(BIN)/uv pip install --quiet --no-deps --python .tools/peers/bin/python --requirement bench/peers.txt
 	@touch $@
 
-setup: $(VENV)/.ready .tools/jars/.ready
+setup: $(VENV)/.ready
+	@$(MAKE) --no-print-directory --jobs 2 .tools/jars/.ready .tools/kernels/.ready
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: Bitácora needs Python 3.11 (set PYTHON=…)" >&2; exit 78; }
@@ -67,6 +68,13 @@ $(VENV)/.ready: requirements.txt pyproject.toml
 
 .tools/jars/.ready: $(VENV)/.ready lake/jars.py $(wildcard lake/java/*.java)
 	@$(BIN)/python -m lake.jars
+	@touch $@
+
+# The market's compiled functions: about a minute of one core, once; a cold exchange would make its first client wait.
+.tools/kernels/.ready: $(VENV)/.ready $(wildcard market/*.py)
+	@mkdir -p $(@D)
+	@echo "compiling the market's kernels where they changed (up to a minute)"
+	@$(BIN)/python -m market.kernel
 	@touch $@
 
 tools: .tools/bin/versitygw ## the S3 server the tests use (needs Go; without it those tests skip with the reason)

@@ -18,8 +18,9 @@ from lake.instruments import INSTRUMENTS
 from market import book as books
 from market import engine as engines
 from market.accounts import FREE
-from market.book import BUY, Integers, kernel
+from market.book import BUY, Integers
 from market.contracts import spot
+from market.kernel import kernel
 
 OPERATIONS = 1_000_000
 RUNS = 7

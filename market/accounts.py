@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from market import margin
-from market.book import BUY, NO_PRICE, Integers, inlined, kernel, to_the_end
+from market.book import BUY, NO_PRICE, Integers, to_the_end
 from market.contracts import (
     BASE,
     CON_KIND,
@@ -43,6 +43,7 @@ from market.fees import (
     note_volume,
     share,
 )
+from market.kernel import inlined, kernel
 from market.margin import DEFAULT_LEVERAGE, FUND, POS_FIELDS, POS_LEVERAGE, POS_LOTS
 
 __all__ = [

@@ -19,7 +19,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 
 from lake.instruments import INSTRUMENTS, Instrument
 from lake.intervals import MINUTE
@@ -37,6 +36,7 @@ from market.engine import (
     WITHDRAW,
     Engine,
 )
+from market.kernel import njit
 from market.scenario import INSTRUMENT_PROCESSES, Floats, Flow, History, LiveProcess
 from market.strain import STRAIN_ROOM, Strain
 

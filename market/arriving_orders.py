@@ -2,11 +2,10 @@
 
 from typing import Any
 
-from numba import njit
-
 from market import desk as d
 from market import tick_strategy as s
 from market.impact import of_order, push, shift_against
+from market.kernel import njit
 from market.resting_orders import answer, end, fill, rest
 
 

@@ -21,11 +21,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from market.book import UNIT
 from market.contracts import FUTURE, NO_EXPIRY, SPOT, Contract
+from market.kernel import njit
 
 Floats = NDArray[np.float64]
 Times = NDArray[np.int64]

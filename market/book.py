@@ -10,17 +10,11 @@ order is allowed to do is `market.engine`, which drives this loop and settles th
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
-Integers = NDArray[np.int64]
+from market.kernel import inlined, kernel
 
-KERNEL = {"cache": True, "nogil": True, "error_model": "numpy", "_nrt": False}
-kernel: Any = njit(**KERNEL)
-"""Decorator of compiled functions over the arrays of a market: they allocate nothing and count no references, which
-would cost ten times more than the work: each call passes dozens of arrays. Whoever calls one keeps the arrays alive."""
-inlined: Any = njit(forceinline=True, **KERNEL)
-"""The same for small functions on the way of every order."""
+Integers = NDArray[np.int64]
 
 UNIT = 100_000_000
 """Units in one whole asset."""
@@ -28,7 +22,6 @@ UNIT = 100_000_000
 BUY, SELL = 0, 1
 NO_PRICE = 2**62
 
-# Kernels in other files freeze these numbers into Numba's disk cache: after a change here delete market/__pycache__.
 # Columns of Book.orders: the lots it shows, its neighbours in the level's queue (slots, -1 is none), the lots it hides
 # and how many it shows at a time (0: all), flags, and what `market.engine` keeps: self-trade mode, when it expires.
 (

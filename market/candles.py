@@ -6,7 +6,6 @@ Pages of `GET /api/v3/klines` are written by compiled code straight into bytes: 
 """
 
 import numpy as np
-from numba import njit
 
 from lake.intervals import MILLISECOND, MINUTE
 from market.accounts import LOT_UNITS, TICK_LOT_UNITS
@@ -19,6 +18,7 @@ from market.book import (
     UNIT,
     Integers,
 )
+from market.kernel import njit
 from market.scenario import Floats, History
 
 INTERVALS: dict[str, int] = {

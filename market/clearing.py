@@ -26,7 +26,6 @@ from market.book import (
     TAPE_PRICE,
     TAPE_TAKER_ORDER,
     Integers,
-    kernel,
 )
 from market.contracts import (
     CON_BAND,
@@ -57,6 +56,7 @@ from market.engine import (
     report,
 )
 from market.fees import DERIVATIVES_MARKET, TAKER_RATE, share
+from market.kernel import kernel
 from market.margin import (
     CROSS,
     ISOLATED,

@@ -26,7 +26,7 @@ FREE, LOCKED = 0, 1
 """Columns of a balance. Of a margin wallet: what backs the cross positions, and the sum of the isolated margins."""
 # Columns of `scales_of`: asset columns (base -1: derivative), units per lot of base, units per tick and lot of quote.
 BASE, QUOTE, LOT_UNITS, TICK_LOT_UNITS, SCALE_FIELDS = range(5)
-# Columns of `contract_table`; compiled code freezes them: after a change delete market/__pycache__.
+# Columns of `contract_table`.
 # Units: µs, millionths, millionths, times, column of the asset (-1: none), column.
 (
     CON_KIND, CON_EXPIRY, CON_BAND, CON_LIQUIDATION_FEE, CON_MOST_LEVERAGE, CON_MARGIN, CON_FIELDS,

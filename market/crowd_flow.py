@@ -8,7 +8,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from market.book import BUY, ORDER_ID, ORDER_LOTS, ORDER_PRICE, ORDER_SIDE, SELL, Integers
@@ -24,6 +23,7 @@ from market.engine import (
     TAKE,
     WITHDRAW,
 )
+from market.kernel import njit
 
 Floats = NDArray[np.float64]
 MAKER, TAKER = 1, 2

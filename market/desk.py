@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from market.execution import Floats
 from market.feed import Feed
+from market.kernel import njit
 from market.latency import Delays
 from market.queues import QueueModel
 from market.tick_strategy import ASK_LOTS, BID_LOTS, POSITION, SEEN_FIELDS, TRADE_LOTS, TRADES

@@ -72,8 +72,6 @@ from market.book import (
     dequeue,
     enqueue,
     free_slot,
-    inlined,
-    kernel,
     lots_of,
     match,
     shrink,
@@ -83,6 +81,7 @@ from market.book import (
     with_rows,
 )
 from market.contracts import CON_KIND, SPOT, Contract, spot
+from market.kernel import inlined, kernel
 from market.triggers import (
     COND_KIND,
     COND_SOURCE,
@@ -106,7 +105,6 @@ from market.triggers import (
     with_slots,
 )
 
-# Compiled code freezes these numbers: after a change delete market/__pycache__.
 (
     REQ_INSTRUMENT, REQ_OWNER, REQ_SIDE, REQ_KIND, REQ_TIF, REQ_PRICE, REQ_LOTS, REQ_STOP, REQ_TRAIL, REQ_DISPLAY,
     REQ_REDUCE_ONLY, REQ_STP, REQ_EXPIRY, REQ_TRIGGER_BY, REQ_FIELDS,

@@ -21,11 +21,11 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from lake.errors import UsageError
 from lake.intervals import DAY
+from market.kernel import njit
 from market.strategy import BarArrays
 
 Floats = NDArray[np.float64]

@@ -18,7 +18,6 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from lake.errors import UsageError
@@ -40,6 +39,7 @@ from market.book import (
     new_book,
 )  # fmt: skip
 from market.env_bars import ACTION_FIELDS, ACTION_OFFSET, ACTION_SIZE, ACTION_STOP, draw
+from market.kernel import njit
 
 Floats = NDArray[np.float64]
 

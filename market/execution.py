@@ -11,8 +11,9 @@ fills nothing. The path inside a bar is unknown, so whatever hurts more is taken
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from market.kernel import njit
 
 Floats = NDArray[np.float64]
 

@@ -14,13 +14,13 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from lake.errors import BadInput, UnknownInstrument, UsageError
 from lake.instruments import instrument
 from market import replay
 from market.execution import Floats
+from market.kernel import njit
 from market.latency import Latency
 from market.replay import Capture
 

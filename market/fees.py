@@ -11,8 +11,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from market.book import Integers, inlined, kernel, to_the_end
+from market.book import Integers, to_the_end
 from market.contracts import RATE_SCALE
+from market.kernel import inlined, kernel
 
 DAY = 86_400_000_000
 WINDOW = 30

@@ -11,13 +11,13 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from lake.instruments import INSTRUMENTS
 from lake.intervals import HOUR, MINUTE
 from market.basis import BasisProcess, funding_rate
 from market.contracts import FUTURE, PERPETUAL, Contract, future, perpetual, quarterly_expiries
+from market.kernel import njit
 from market.scenario import INSTRUMENT_PROCESSES, Floats, History, InstrumentProcess
 
 FUNDING_PERIOD = 8 * HOUR

@@ -12,7 +12,6 @@ from dataclasses import replace
 from typing import Protocol
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from lake.instruments import INSTRUMENTS
@@ -25,6 +24,7 @@ from market.book import BUY, BUY_LEVELS, LEVEL_LOTS, LEVEL_PRICE, SELL, UNIT, In
 from market.contracts import CON_MARGIN, FUTURE, PERPETUAL
 from market.engine import DO_INSTRUMENT, STATE_LAST, Engine
 from market.futures_past import FUNDING_PERIOD, OPEN_INTEREST_STEP, Funding, Past
+from market.kernel import njit
 from market.margin import POS_COST, POS_LEVERAGE
 from market.scenario import INSTRUMENT_PROCESSES, Floats, Flow
 

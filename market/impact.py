@@ -14,10 +14,10 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lake.intervals import DAY
 from market.desk import SEEN, SHIFT, SHIFT_TIME, VARIANCE, VOLUME
+from market.kernel import njit
 
 
 @njit(cache=True, nogil=True)

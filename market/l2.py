@@ -7,8 +7,9 @@ Each side is an array sorted so that the best level is last; nearly all changes 
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from market.kernel import njit
 
 Integers = NDArray[np.int64]
 

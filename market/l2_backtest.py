@@ -9,7 +9,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lake.errors import UsageError
 from lake.intervals import MINUTE, SECOND
@@ -20,6 +19,7 @@ from market.bars import Bars
 from market.desk import Desk, Integers, Room, new_desk
 from market.execution import Floats
 from market.feed import Feed
+from market.kernel import njit
 from market.recorded_venue import note, play
 from market.simulation import Run
 from market.strategy import Strategy

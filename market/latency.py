@@ -21,11 +21,11 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from lake.errors import BadInput, UsageError
 from lake.intervals import MILLISECOND, SECOND
+from market.kernel import njit
 
 Integers = NDArray[np.int64]
 

@@ -15,7 +15,7 @@ margin of open orders as the worse of both sides; maintenance by notional tier).
 
 from typing import Any
 
-from market.book import BUY, kernel
+from market.book import BUY
 from market.contracts import (
     CON_MARGIN,
     CON_MOST_LEVERAGE,
@@ -29,12 +29,13 @@ from market.contracts import (
     TIER_RATE,
 )
 from market.fees import DERIVATIVES_MARKET, TAKER_RATE, note_volume, share
+from market.kernel import kernel
 
 CROSS, ISOLATED = 0, 1
 FUND = -1
 """Index of the insurance fund among the owners: the last row."""
 DEFAULT_LEVERAGE = 20
-# Columns of Accounts.positions; compiled code freezes them: after a change delete market/__pycache__.
+# Columns of Accounts.positions.
 # Signed lots and cost, isolated margin, mode, leverage; lots and quote units of the resting orders of each side;
 # running totals of what was realised and of the funding paid.
 (

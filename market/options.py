@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from lake.errors import UsageError
+from market.kernel import njit
 
 Floats = NDArray[np.float64]
 

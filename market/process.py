@@ -11,8 +11,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from market.kernel import njit
 
 LOG_PRICE, SIGNAL, LOG_VOLATILITY, LOG_VOLUME = range(4)
 

@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lake.errors import UsageError
+from market.kernel import njit
 
 RISK_AVERSE, POWER, POWER2, POWER3, LOG, LOG2 = range(6)
 NAMES = ("risk_averse", "power", "power2", "power3", "log", "log2")

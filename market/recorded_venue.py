@@ -9,11 +9,10 @@ At equal times the market comes before our orders.
 
 from typing import Any
 
-from numba import njit
-
 from market import desk as d
 from market import feed as f
 from market.arriving_orders import arrive, enter, enter_ready
+from market.kernel import njit
 from market.queues import front_after
 from market.resting_orders import fill
 

@@ -14,13 +14,13 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from numba import njit
 from numpy.typing import NDArray
 
 from lake.errors import BadInput, UsageError
 from lake.instruments import Instrument
 from market import replay as r
 from market.bars import COLUMNS, file_frame, times_us
+from market.kernel import njit
 from market.l2 import ASK, BID, UPDATE_FIELDS, UPDATE_LOTS, UPDATE_SIDE, UPDATE_TICK, Integers
 
 # Columns of Recording.events; START and END are rows of Recording.updates. LEVELS_SET gives quantities of prices,

@@ -1,8 +1,7 @@
 """The richer price process in compiled form: four regimes, volatility on several time scales, jumps that excite it.
 
 `market/worlds.py` holds the words, presets and sources; the hidden signal and the bars' grid are those of
-`market/process.py`. Both kernels live in this one file because Numba's cache follows the file a kernel is written in;
-`_write_bar` of process.py is compiled in: after a change there delete market/__pycache__.
+`market/process.py`, whose `_write_bar` is compiled in.
 
 The state is float64 [5 + SCALES, instruments]: the four rows of process.py (log volatility is the sum of the scales),
 the log price at which the regime began, and the scales. The regime, int64 [1], is shared by all instruments.
@@ -12,9 +11,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from market.kernel import njit
 from market.process import (
     _RANGE,
     COMMON_JUMP_RATE,

@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
 from lake import command
@@ -25,6 +24,7 @@ from lake.errors import BadInput
 from lake.intervals import format_time, timeframe_us
 from lake.wire.binance_depth import BestQuote, DepthDiff, DepthSnapshot, Message, TradeEvent, message_from_capture_line
 from market import l2
+from market.kernel import njit
 from market.l2 import ASK, BID, UPDATE_FIELDS, UPDATE_LOTS, UPDATE_TICK, Integers, Levels
 
 DECIMALS = 8

@@ -17,7 +17,6 @@ from decimal import Decimal
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from lake.errors import BadInput
 from lake.instruments import Instrument
@@ -60,6 +59,7 @@ from market.engine import (
     REQ_TIF,
 )
 from market.exchange import Exchange
+from market.kernel import njit
 from market.l2 import BID, UPDATE_LOTS, UPDATE_SIDE, UPDATE_TICK, Levels
 from market.recording import BOOK_SET, END, KIND, START, TIME, TRADED, Recording, read_recording
 from market.venue import Venue, warm_up

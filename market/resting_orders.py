@@ -4,9 +4,9 @@ import math
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from market import desk as d
+from market.kernel import njit
 from market.latency import ack_delay
 
 

@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 import polars as pl
-from numba import njit
 
 from market import execution as x
 from market.bars import Bars
 from market.execution import Floats
+from market.kernel import njit
 
 # Columns of a round trip; EXIT_BAR is -1 of one still open, then EXIT_PRICE is the last close.
 (

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
-from numba import njit
 
 from lake.instruments import ANDINA
 from market.agents import Agents
 from market.candles import Candles
 from market.contracts import scales_of, spot
 from market.exchange import Exchange
+from market.kernel import njit
 from market.leadlag import FairPath, Follower
 from market.scenario import Floats, Flow, History
 

@@ -3,11 +3,11 @@
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from market import desk as d
 from market import feed as f
 from market import tick_strategy as s
+from market.kernel import njit
 from market.latency import entry_delay
 from market.recorded_venue import forget
 

@@ -23,9 +23,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from market.kernel import njit
 from market.strategy import Account, Book, Cancel, Command, Order, Strategy, Trade
 
 Integers = NDArray[np.int64]

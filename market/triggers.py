@@ -14,9 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from market.book import BUY, ORDER_SIDE, Integers, kernel
+from market.book import BUY, ORDER_SIDE, Integers
+from market.kernel import kernel
 
-# Compiled code freezes these numbers: after a change delete market/__pycache__.
 # Heaps: by last price rising and falling, by mark price rising and falling, by date.
 RISES, FALLS, EXPIRES, HEAPS = 0, 1, 4, 5
 SOURCES = 2
