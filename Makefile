@@ -54,7 +54,7 @@ peers: .tools/peers/.ready ## the libraries the benchmarks compare with, in an e
 	@touch $@
 
 setup: $(VENV)/.ready
-	@$(MAKE) --no-print-directory --jobs 2 .tools/jars/.ready .tools/kernels/.ready
+	@$(MAKE) --silent --jobs 2 .tools/jars/.ready .tools/kernels/.ready
 
 $(VENV)/.ready: requirements.txt pyproject.toml
 	@command -v $(PYTHON) >/dev/null || { echo "error: $(PYTHON) not found: Bitácora needs Python 3.11 (set PYTHON=…)" >&2; exit 78; }
