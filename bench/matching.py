@@ -7,12 +7,14 @@ python bench/matching.py --oracle 1000000   so many random requests of all types
 import json
 import statistics
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from peers import compared, run_peer
 
 from lake.instruments import INSTRUMENTS
 from market import book as books
@@ -164,6 +166,21 @@ def timed(build: Callable[[Integers], Callable[[], int]], count: int) -> dict[st
     }  # fmt: skip
 
 
+def against_peer(count: int) -> dict[str, Any]:
+    """The plain book and lightmatchingengine over the same traffic, one after the other."""
+    operations, rates, lots = traffic(count), [], 0
+    plain_run(operations[:1000])()
+    for _ in range(RUNS):
+        run = plain_run(operations)
+        began = time.thread_time()
+        lots = run()
+        rates.append(count / (time.thread_time() - began) / 1e6)
+    with tempfile.NamedTemporaryFile(suffix=".npy") as file:
+        np.save(file.name, operations)
+        answer = run_peer("peer_lightmatchingengine.py", file.name, 3)
+    return {"path": "plain book, lightmatchingengine", "lots_traded": lots, **compared(rates, answer)}
+
+
 def oracle(count: int) -> dict[str, object]:
     """Both engines through the same random requests in parts of 50,000; AssertionError at the first difference."""
     sys.path.insert(0, str(Path(__file__).parents[1] / "tests" / "market"))
@@ -186,6 +203,7 @@ def main() -> None:
     for path, build in (("plain book", plain_run), ("all order types, accounts, fees", full_run)):
         for factor in (1, 4, 16):
             print(json.dumps({"path": path, **timed(build, factor * OPERATIONS)}), flush=True)
+    print(json.dumps(against_peer(OPERATIONS // 5)))
 
 
 if __name__ == "__main__":
