@@ -74,7 +74,9 @@ class Node:
 
     async def run(self) -> int:
         """Recover, get ready, trade until told to stop, stop; returns the exit code."""
-        how = await self.reconciler.recover()
+        how = await self._recover()
+        if how is None:
+            return os.EX_OK
         self.gateway.not_ready.discard("recovery")
         runner, port = await serve(self.metrics, self.gateway, self.settings.metrics_port)
         try:
@@ -91,6 +93,17 @@ class Node:
         finally:
             await _cancel(self._signal_tasks + self._order_tasks)
             await runner.cleanup()
+
+    async def _recover(self) -> str | None:
+        """Recovery, or None if a stop came first: nothing was sent then."""
+        tasks = [asyncio.create_task(self.reconciler.recover()), asyncio.create_task(self.stopping.wait())]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        recovery = tasks[0]
+        if not recovery.done():
+            await _cancel(tasks)
+            return None
+        await _cancel(tasks[1:])
+        return str(await recovery)
 
     async def _signal_path(self) -> None:
         """Load kernels and ONNX, or the strategy, beside the running order path; then follow the market."""

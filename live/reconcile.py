@@ -39,13 +39,28 @@ class Reconciler:
         self._instrument_of = {i.venue_symbol: i.id for i in traded.values()}
         self._lock = asyncio.Lock()
 
-    async def recover(self) -> str:
+    async def recover(self, patience: float = 300.0) -> str:
         """Bring journal and venue together; returns `fresh` or `recovered`.
+
+        A venue that limits our requests is given the pause it asks for, up to `patience` seconds in all: who restarts
+        often is the one who gets there.
 
         Raises:
             BooksDiffer: the venue holds orders or coins the journal cannot explain.
             CredentialsRefused, VenueUnavailable: it could not be asked.
         """
+        while True:
+            try:
+                return await self._bring_together()
+            except VenueUnavailable:
+                pause = self._venue.pause_seconds
+                patience -= pause
+                if pause <= 0 or patience < 0:
+                    raise
+                log.warning("recovery waits %.1f s, as the venue asks", pause)
+                await asyncio.sleep(pause)
+
+    async def _bring_together(self) -> str:
         await self._venue.sync_clock()
         await self._read_market_clock()
         self._gateway.instruments = await self._venue.filters(self._traded)

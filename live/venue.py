@@ -55,10 +55,15 @@ class Venue:
         self._paused_until_ms = 0
 
     @property
+    def pause_seconds(self) -> float:
+        """How much longer the venue wants to be left alone (HTTP 429 or 418); zero or less: not now."""
+        return (self._paused_until_ms - self.now_ms()) / 1000
+
+    @property
     def pause_reason(self) -> str | None:
         """Why no order may be sent now: a rate limit's pause, or clocks too far apart."""
-        if self.now_ms() < self._paused_until_ms:
-            return f"the venue asked for a pause of {(self._paused_until_ms - self.now_ms()) / 1000:.1f} s more"
+        if self.pause_seconds > 0:
+            return f"the venue asked for a pause of {self.pause_seconds:.1f} s more"
         if abs(self.skew_ms) > MAX_SKEW_MS:
             return f"this machine's clock is {-self.skew_ms} ms off the venue's"
         return None

@@ -9,6 +9,7 @@ from typing import Any
 from lake.instruments import Instrument, instrument
 from live.account import Account
 from live.clock import MarketClock
+from live.errors import VenueUnavailable
 from live.journal import Journal, OsFiles
 from live.orders import Order, OrderRequest, OrderType, Side
 from live.replies import Reply, classify_query, classify_submit
@@ -59,12 +60,13 @@ class FakeVenue:
         self.faults: list[str] = []
         self.late: list[Order] = []
         self.forgets = 0
-        self.unreachable = False
+        self.unreachable = self.unreadable = False
         self.wall = 1_800_000_000_000
         self.market_ms = MARKET_TIME // 1000
         self.skew_ms = 0
         self.recv_window_ms = 5_000
         self.pause_reason: str | None = None
+        self.pause_seconds = 0.0
         self.on_post: Callable[[], None] = lambda: None
         self._ids = itertools.count(1)
 
@@ -114,6 +116,8 @@ class FakeVenue:
         return classify_query(200, _json({k: v for k, v in row.items() if k not in ("fills", "transactTime")}))
 
     async def read(self, path: str, parameters: Mapping[str, str] | None = None, signed: bool = True) -> Any:
+        if self.unreadable:
+            raise VenueUnavailable(f"{path}: HTTP 429")
         asked = parameters or {}
         if path.endswith("klines"):
             return [[self.market_ms - 1, "1", "1", "1", "1", "1", self.market_ms + 59_998, "1", 1, "0", "0", "0"]]

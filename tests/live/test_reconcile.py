@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from live.account import Account
-from live.errors import BooksDiffer
+from live.errors import BooksDiffer, VenueUnavailable
 from live.orders import Order, Side, Status
 from live.reconcile import Reconciler
 from tests.live.fakes import BTC, ETH, PRICE, TRADED, FakeVenue, market_order, open_account, open_gateway
@@ -54,6 +54,29 @@ async def world(tmp_path: Path) -> World:
     world = World(tmp_path)
     assert await world.reconciler.recover() == "fresh"
     return world
+
+
+async def test_recovery_waits_as_long_as_the_venue_asks_and_not_for_ever(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+        if len(slept) == 2:
+            world.venue.unreadable = False
+
+    monkeypatch.setattr("live.reconcile.asyncio.sleep", sleep)
+    world.venue.unreadable, world.venue.pause_seconds = True, 20.0
+    assert await world.restart() == "recovered"
+    assert slept == [20.0, 20.0]
+    world.venue.unreadable, world.venue.pause_seconds = True, 400.0
+    with pytest.raises(VenueUnavailable):
+        await world.restart()
+    world.venue.pause_seconds = 0.0
+    with pytest.raises(VenueUnavailable):
+        await world.restart()
+    assert slept == [20.0, 20.0]
 
 
 async def test_the_first_start_takes_the_balances_it_finds(world: World) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import ipaddress
 import socket
+import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from decimal import Decimal
 from typing import Any, TypeVar
@@ -89,6 +90,16 @@ def test_without_a_host_the_real_addresses_stay() -> None:
     assert urlsplit(ccxt_client("").urls["api"]["public"]).hostname == "api.binance.com"
 
 
+def quoted_book(client: Any) -> Any:
+    """The first order book with both sides: agents quote every half second of market time."""
+    for _ in range(100):
+        book = client.fetch_order_book(BTC, 5)
+        if book["bids"] and book["asks"]:
+            break
+        time.sleep(0.05)
+    return book
+
+
 def test_markets_bars_and_book(ready: dict[str, Any]) -> None:
     client = blocking(ready)
     markets = client.load_markets()
@@ -98,7 +109,7 @@ def test_markets_bars_and_book(ready: dict[str, Any]) -> None:
     bars = client.fetch_ohlcv(BTC, "5m", limit=10)
     assert len(bars) == 10
     assert bars[-1][0] * 1000 <= ready["market_time"] + 3_600_000_000
-    book = client.fetch_order_book(BTC, 5)
+    book = quoted_book(client)
     assert book["bids"][0][0] < book["asks"][0][0]
     raw = client.publicGetKlines({"symbol": "BTCUSDT", "interval": "1m", "limit": 2})
     assert isinstance(raw[0][1], str)
