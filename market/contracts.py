@@ -130,6 +130,8 @@ _DERIVATIVE_FILTERS = {  # tick, step, least notional: those of Binance's USDⓈ
     "BTC": ("0.1", "0.001", "100"), "ETH": ("0.01", "0.001", "20"), "SOL": ("0.01", "0.01", "5"),
     "BNB": ("0.01", "0.01", "5"), "XRP": ("0.0001", "0.1", "5"), "ADA": ("0.0001", "1", "5"),
 }  # fmt: skip
+_COARSER = {"andina": (5, 10, 2)}
+"""By venue, how many times larger tick, step (up to one coin) and least notional are there."""
 _MAJORS = ("BTC", "ETH")
 
 
@@ -154,9 +156,11 @@ def future(base: str, expiry: int, venue: str = "binance", quote: str = "USDT") 
 def _derivative(base: str, venue: str, quote: str, expiry: int | None) -> Contract:
     if base not in _DERIVATIVE_FILTERS:
         raise UsageError(f"no derivative of {base!r}: expected one of {', '.join(_DERIVATIVE_FILTERS)}.")
-    tick, step, notional = _DERIVATIVE_FILTERS[base]
+    filters = zip(map(Decimal, _DERIVATIVE_FILTERS[base]), _COARSER.get(venue, (1, 1, 1)), strict=True)
+    tick, step, notional = (value * times for value, times in filters)
+    step = min(step, Decimal(1))
     symbol = f"{base}/{quote}:{quote}" + ("" if expiry is None else f"-{_date(expiry)}")
-    instrument = Instrument(venue, symbol, Decimal(tick), Decimal(step), Decimal(step), Decimal(notional))
+    instrument = Instrument(venue, symbol, tick, step, step, notional)
     major = base in _MAJORS
     return Contract(
         instrument, PERPETUAL if expiry is None else FUTURE, expiry, MAJOR_TIERS if major else MINOR_TIERS,

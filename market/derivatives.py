@@ -12,7 +12,7 @@ from market.agents import Agents
 from market.basis import CARRY, YEAR
 from market.contracts import FUTURE
 from market.deribit import Deribit
-from market.futures_desk import FuturesDesk
+from market.futures_desk import MAKER_FEE, TAKER_FEE, FuturesDesk
 from market.futures_past import Past, derivative_contracts, simulate_past
 from market.futures_rest import FuturesRest
 from market.futures_streams import FuturesHub, FuturesSockets
@@ -24,19 +24,26 @@ if TYPE_CHECKING:
     from market.venue import Venue
 
 
-def past_of(history: History) -> Past:
-    """The derivatives that a venue with this history lists, with their past."""
-    return simulate_past(history, derivative_contracts(history), history.state.scenario.seed)
+_STREAM = 1_000_003
+"""Between the seeds of two venues' derivatives."""
 
 
-def open_desk(exchange: "Exchange", past: Past, spot_agents: Agents | None, quote_balance: Decimal) -> FuturesDesk:
-    """Let the derivatives of an exchange trade: its contracts are spot's, then the past's."""
+def past_of(history: History, venue: str = "binance", stream: int = 0) -> Past:
+    """The derivatives that a venue with this history lists, with their past; each stream has a basis of its own."""
+    return simulate_past(history, derivative_contracts(history, venue), history.state.scenario.seed + stream * _STREAM)
+
+
+def open_desk(
+    exchange: "Exchange", past: Past, spot_agents: Agents | None, quote_balance: Decimal,
+    fees: tuple[int, int] = (MAKER_FEE, TAKER_FEE),
+) -> FuturesDesk:  # fmt: skip
+    """Let the derivatives of an exchange trade: its contracts are spot's, then the past's; fees in millionths."""
     first = len(exchange.contracts) - len(past.contracts)
     world, agents = open_derivatives(exchange, past, spot_agents, first)
     if agents is not None:
         exchange.crowds.append(agents)
     desk = FuturesDesk(exchange, world)
-    desk.endow(quote_balance)
+    desk.endow(quote_balance, *fees)
     return desk
 
 

@@ -26,7 +26,7 @@ from market.candles import CLOSE, Candles
 from market.contracts import SPOT, Contract, asset_names
 from market.engine import Engine
 from market.errors import INSUFFICIENT_BALANCE, Refused, filter_failure
-from market.fees import COIN_ASSET, COIN_DISCOUNT, MAKER_RATE, SPOT_MARKET, TAKER_RATE
+from market.fees import COIN_ASSET, COIN_DISCOUNT, MAKER_RATE, SPOT_MARKET, TAKER_RATE, join_tiers, roll_days
 from market.filters import AVERAGE_MINUTES, Checked, Filters
 from market.orders import Account, NewOrder, Order
 from market.trades import TradeLog
@@ -123,6 +123,7 @@ class Exchange:
         rates[:, MAKER_RATE] = fee_rate(fee_bps if maker_fee_bps is None else maker_fee_bps)
         self.listeners: list[Listener] = [SpotReports(self)]
         self._ids = random.Random(seed)
+        self._tiered = False
         self._dated = False
         """Whether an order ever had an end; spares everybody else the question."""
         self._executions = 0
@@ -170,6 +171,8 @@ class Exchange:
                 self._bookkeeper.drain()
                 self.outbox.closed_minutes.append(self.candles.minutes - 1)
                 self.candles.roll()
+                if self._tiered:
+                    roll_days(self.engine.accounts.fees, until)
         self.settle()
 
     def settle(self) -> None:
@@ -383,6 +386,13 @@ class Exchange:
 
     def column(self, asset: str) -> int:
         return self.assets.index(asset)
+
+    def join_fee_tiers(self) -> None:
+        """From now on every client's volume of the last 30 whole days sets its fees."""
+        self._tiered = True
+        roll_days(self.engine.accounts.fees, self.time)
+        for account in self.accounts:
+            join_tiers(self.engine.accounts.fees, account.owner)
 
     def commission_rates(self, owner: int) -> tuple[int, int]:
         """Maker's and taker's rate of spot, in millionths."""

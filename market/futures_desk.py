@@ -99,13 +99,13 @@ class FuturesDesk:
         exchange.steps.append(world.step)
         exchange.steps.append(self._watch_margins)
 
-    def endow(self, quote_balance: Decimal) -> None:
-        """Give every client a margin wallet and the fees of its market."""
+    def endow(self, quote_balance: Decimal, maker_fee: int = MAKER_FEE, taker_fee: int = TAKER_FEE) -> None:
+        """Give every client a margin wallet and the fees of its market, in millionths."""
         accounts = self.exchange.engine.accounts
         clients = slice(FIRST_CLIENT, FIRST_CLIENT + len(self.exchange.accounts))
         accounts.balances[clients, self.exchange.column(MARGIN_COLUMN), FREE] = int(quote_balance * UNIT)
-        accounts.fees.rates[clients, DERIVATIVES_MARKET, MAKER_RATE] = MAKER_FEE
-        accounts.fees.rates[clients, DERIVATIVES_MARKET, TAKER_RATE] = TAKER_FEE
+        accounts.fees.rates[clients, DERIVATIVES_MARKET, MAKER_RATE] = maker_fee
+        accounts.fees.rates[clients, DERIVATIVES_MARKET, TAKER_RATE] = taker_fee
 
     def mark(self, i: int) -> Decimal:
         """Of now, in quote: on the tick."""

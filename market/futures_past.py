@@ -64,12 +64,12 @@ class Past:
     """[contracts, samples] lots, every `OPEN_INTEREST_STEP` from the start; the last one holds when the past ends."""
 
 
-def derivative_contracts(history: History) -> tuple[Contract, ...]:
+def derivative_contracts(history: History, venue: str = "binance") -> tuple[Contract, ...]:
     """A perpetual of every coin of the history, and the next two quarterly futures of the largest."""
     bases = [INSTRUMENTS[name].base for name in history.instruments]
     expiries = quarterly_expiries(history.state.time_us, 2)
-    dated = [future(base, expiry) for base in bases if base in DATED for expiry in expiries]
-    return (*(perpetual(base) for base in bases), *dated)
+    dated = [future(base, expiry, venue) for base in bases if base in DATED for expiry in expiries]
+    return (*(perpetual(base, venue) for base in bases), *dated)
 
 
 def process_of(contract: Contract) -> InstrumentProcess:

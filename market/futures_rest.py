@@ -71,6 +71,8 @@ class FuturesRest:
             body = await request.text()
             account = account_of(self._venue.accounts, request.headers.get("X-MBX-APIKEY"))
             values = check_request(account, request.rel_url.raw_query_string, body, wall_ms())
+            if request.method != "GET":
+                await self._venue.travel()
             self._venue.catch_up()
             try:
                 return answer(serve(account, Parameters(values, self._symbols)))

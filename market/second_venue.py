@@ -5,16 +5,20 @@ Its agents trade around the first venue's fair price as it was some hundred mill
 then by more. Its past is the first venue's, seen through the same noise and on its own coarser grid.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from decimal import Decimal
 
 import numpy as np
 
 from lake.instruments import ANDINA
+from market import derivatives
 from market.agents import Agents
 from market.candles import Candles
-from market.contracts import scales_of, spot
-from market.exchange import Exchange
+from market.contracts import Contract, scales_of, spot
+from market.exchange import Exchange, fee_rate
+from market.futures_desk import FuturesDesk
+from market.futures_past import joined
 from market.kernel import njit
 from market.leadlag import FairPath, Follower
 from market.scenario import Floats, Flow, History
@@ -42,6 +46,8 @@ class SecondVenue:
     """Its volume, as a part of the first venue's."""
     maker_fee_bps: Decimal = Decimal(2)
     taker_fee_bps: Decimal = Decimal(6)
+    futures_maker_fee_bps: Decimal = Decimal(1)
+    futures_taker_fee_bps: Decimal = Decimal("5.5")
 
 
 class Share:
@@ -56,21 +62,37 @@ class Share:
 
 
 def build_second(
-    history: History, path: FairPath, terms: SecondVenue, agents: bool, accounts: int, quote_balance: Decimal
-) -> Exchange:
+    history: History, path: FairPath, terms: SecondVenue, agents: bool, accounts: int, quote_balance: Decimal,
+    with_derivatives: bool = False,
+) -> tuple[Exchange, FuturesDesk | None]:  # fmt: skip
     """The second exchange at the end of its past; `path` is what the first venue's agents trade around."""
     instruments = [ANDINA[f"{NAME}:{name.partition(':')[2]}"] for name in history.instruments]
     contracts, seed = [spot(instrument) for instrument in instruments], history.state.scenario.seed
-    scales = scales_of(contracts)
-    ticks = np.array([float(1 / instrument.price_tick) for instrument in instruments])
-    lots = np.array([float(1 / instrument.quantity_step) for instrument in instruments])
-    candles = Candles.after(seen_history(history, terms, ticks, lots), scales, ticks, lots)
+    spot_scales = scales_of(contracts)
+    ticks, lots = _grid(contracts)
+    seen = seen_history(history, terms, ticks, lots)
+    past = derivatives.past_of(seen, NAME, _STREAM) if with_derivatives else None
+    if past is not None:
+        contracts += past.contracts
+        seen = joined(seen, past)
+        ticks, lots = _grid(contracts)
+    candles = Candles.after(seen, scales_of(contracts), ticks, lots)
     follower = Follower(path, seed, terms.lag_seconds, terms.noise_bps, terms.noise_half_life)
-    crowd = Agents(history, scales, Share(follower, terms.volume_share), instruments, _STREAM)
-    return Exchange(
+    crowd = Agents(history, spot_scales, Share(follower, terms.volume_share), instruments, _STREAM)
+    exchange = Exchange(
         contracts, candles, [crowd] if agents else [], terms.taker_fee_bps, accounts, seed, quote_balance,
         venue=NAME, maker_fee_bps=terms.maker_fee_bps,
     )  # fmt: skip
+    if past is None:
+        return exchange, None
+    fees = fee_rate(terms.futures_maker_fee_bps), fee_rate(terms.futures_taker_fee_bps)
+    return exchange, derivatives.open_desk(exchange, past, crowd if agents else None, quote_balance, fees)
+
+
+def _grid(contracts: Sequence[Contract]) -> tuple[Floats, Floats]:
+    """Counts per unit of price and of quantity, [contracts]."""
+    ticks = np.array([float(1 / contract.instrument.price_tick) for contract in contracts])
+    return ticks, np.array([float(1 / contract.instrument.quantity_step) for contract in contracts])
 
 
 def seen_history(history: History, terms: SecondVenue, ticks: Floats, lots: Floats) -> History:

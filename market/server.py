@@ -68,6 +68,7 @@ def _parse(arguments: list[str] | None) -> argparse.Namespace:
         "--second-latency-ms", type=_decimal, default=Decimal(25), help="to matching there, market time"
     )
     parser.add_argument("--second-jitter-ms", type=_decimal, default=Decimal(10), help="mean of a random part on top")
+    parser.add_argument("--fee-tiers", action="store_true", help="clients' fees follow their 30-day volume instead")
     parser.add_argument("--quote-balance", type=_decimal, default=Decimal(100_000), help="USDT per account")
     return parser.parse_args(arguments)
 
@@ -171,25 +172,32 @@ def _second(options: argparse.Namespace) -> SecondVenue | None:
     return SecondVenue(float(options.second_latency_ms), float(options.second_jitter_ms))
 
 
+def _build(options: argparse.Namespace) -> Venue:
+    """The venue that the options ask for, paused."""
+    if options.replay:
+        return build_replay_venue(
+            options.replay, instrument(options.replay_instrument), options.speed, options.accounts, options.fee_bps,
+            options.quote_balance, options.seed,
+        )  # fmt: skip
+    scenario = Scenario(options.seed, options.days, options.structure, preset=options.scenario)
+    return build_venue(
+        scenario, options.speed, AGENTS[options.agents], options.accounts, options.fee_bps, options.quote_balance,
+        _second(options), with_derivatives=options.derivatives,
+    )  # fmt: skip
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the exchange; returns the exit code."""
     try:
         options = _parse(arguments)
         if not 0 <= options.accounts <= 1000:
             raise UsageError(f"--accounts: expected 0 to 1000, found {options.accounts}.")
-        scenario = Scenario(options.seed, options.days, options.structure, preset=options.scenario)
-        venue = build_venue(
-            scenario, options.speed, AGENTS[options.agents], options.accounts, options.fee_bps,
-            options.quote_balance, _second(options), with_derivatives=options.derivatives,
-        )  # fmt: skip
-        if options.replay:
-            venue = build_replay_venue(
-                options.replay, instrument(options.replay_instrument), options.speed, options.accounts,
-                options.fee_bps, options.quote_balance, options.seed,
-            )  # fmt: skip
+        venue = _build(options)
         venue.lockstep.step = options.step
         for one in venue.venues:
             one.limiter.enforced = options.limits == "binance" and venue.clock.runs_by_itself
+            if options.fee_tiers:
+                one.exchange.join_fee_tiers()
         if options.faults:
             venue.faults.set(read_knobs(Path(options.faults)))
         asyncio.run(serve(venue, options.port, options.admin_port))

@@ -242,8 +242,11 @@ def build_venue(
     if past is not None:
         derivatives.serve(venue, derivatives.open_desk(exchange, past, crowds[0] if crowds else None, quote_balance))
     if second is not None and path is not None:
-        other = build_second(history, path, second, bool(agents), accounts, quote_balance)
-        venue.join(Venue(other, venue.clock, ANDINA_NAME, Link(second.latency_ms, second.jitter_ms)))
+        other, desk = build_second(history, path, second, bool(agents), accounts, quote_balance, with_derivatives)
+        companion = Venue(other, venue.clock, ANDINA_NAME, Link(second.latency_ms, second.jitter_ms))
+        if desk is not None:
+            derivatives.serve(companion, desk)
+        venue.join(companion)
     return venue
 
 

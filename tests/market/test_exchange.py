@@ -6,13 +6,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from lake.intervals import MINUTE, SECOND
+from lake.intervals import DAY, MINUTE, SECOND
 from market.accounts import FREE, VENUE
 from market.agents import Agents
 from market.book import BUY, SELL, UNIT
 from market.candles import CLOSE, HIGH, LOTS, LOW, OPEN, QUOTE_UNITS, TRADES
 from market.errors import Refused
 from market.exchange import Exchange, fee_rate
+from market.fees import SCHEDULE_VOLUME, SPOT_MARKET
 from market.orders import NewOrder
 from market.scenario import INSTRUMENT_PROCESSES, Scenario, simulate_history
 from market.venue import build_venue
@@ -53,6 +54,25 @@ def test_a_market_order_pays_the_asks_and_the_fee_in_the_asset_received() -> Non
     assert holdings(venue, 0, "BTC") == (UNIT // 2 - sum(fill.fee for fill in order.fills), 0)
     assert sum(fill.fee for fill in order.fills) == pytest.approx(UNIT // 2 * 0.0005, abs=len(order.fills))
     assert holdings(venue, 0, "USDT") == (100_000 * UNIT - order.filled_units, 0)
+
+
+def test_fees_follow_the_volume_of_whole_days_where_the_tiers_are_joined() -> None:
+    venue = exchange()
+    owner = venue.accounts[0].owner
+    venue.engine.accounts.fees.schedule[SPOT_MARKET, 1, SCHEDULE_VOLUME] = 20_000 * UNIT
+    assert venue.commission_rates(owner) == (500, 500)
+    venue.join_fee_tiers()
+    assert venue.commission_rates(owner) == (1000, 1000)
+    venue.advance(venue.time + MINUTE)
+    venue.submit(venue.accounts[0], market(BUY, "1.5"))
+    assert venue.accounts[0].orders[BTC][0].filled_units > 20_000 * UNIT
+    venue.crowds.clear()  # the day may pass quickly
+    assert venue.commission_rates(owner) == (1000, 1000), "today does not count"
+    venue.advance(venue.time // DAY * DAY + DAY + 2 * MINUTE)
+    assert venue.commission_rates(owner) == (900, 1000)
+    assert venue.commission_rates(venue.accounts[1].owner) == (1000, 1000)
+    venue.advance(venue.time + 31 * DAY)
+    assert venue.commission_rates(owner) == (1000, 1000)
 
 
 def test_a_market_order_into_an_empty_book_expires() -> None:

@@ -202,3 +202,32 @@ async def test_streams_of_both_venues_run_and_pause_together(served: tuple[Serve
     refused = await second.signed("POST", "order", symbol="BTCUSDT", side="BUY", type="MARKET", quantity="0.01")
     assert refused[1] == {"code": -1013, "msg": "Market is closed."}
     assert first.venue.exchange.time == second.venue.exchange.time
+
+
+async def test_derivatives_trade_at_both_venues_with_filters_and_fees_of_their_own() -> None:
+    terms = SecondVenue(latency_ms=0.0, jitter_ms=0.0)
+    first = build_venue(
+        Scenario(4, days=2), 60.0, True, 2, Decimal(5), Decimal(100_000), terms, with_derivatives=True
+    )  # fmt: skip
+    first.advance(first.exchange.time + 20 * SECOND)
+    second = first.companions[0]
+    perpetuals = []
+    for venue in (first, second):
+        exchange = venue.exchange
+        (i,) = (k for k, c in enumerate(exchange.contracts) if c.id == f"{venue.name}:BTC/USDT:USDT")
+        bid, ask = (int(exchange.depth(i, side, 1)[0, 0]) for side in (BUY, SELL))
+        tick = float(exchange.instruments[i].price_tick)
+        perpetuals.append((bid + ask) / 2 * tick)
+        assert bid < ask
+        exchange.submit(exchange.accounts[0], NewOrder(i, BUY, "MARKET", Decimal("0.01")))
+        (fill,) = exchange.accounts[0].fills[i][:1]
+        rate = {"binance": 5e-4, "andina": 5.5e-4}[venue.name]
+        assert fill.fee == pytest.approx(fill.units * rate, abs=1)
+    assert abs(perpetuals[1] / perpetuals[0] - 1) < 0.01
+    assert second.exchange.instruments[i].price_tick == 5 * first.exchange.instruments[i].price_tick
+    async with listening(first), aiohttp.ClientSession() as http:
+        for venue in first.venues:
+            async with http.get(f"http://{venue.address}/fapi/v1/exchangeInfo") as reply:
+                assert reply.status == 200
+                listed = {row["symbol"] for row in (await reply.json())["symbols"]}
+                assert {"BTCUSDT", "ETHUSDT"} <= listed and any("_" in symbol for symbol in listed)
