@@ -44,6 +44,7 @@ bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/l2_backtest.py
 	@$(BIN)/python bench/matching.py
 	@$(BIN)/python bench/env.py
+	@$(BIN)/python bench/load.py
 
 peers: .tools/peers/.ready ## the libraries the benchmarks compare with, in an environment of their own
 

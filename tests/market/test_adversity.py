@@ -307,6 +307,30 @@ async def test_a_live_freeze_mutes_the_streams_and_not_the_market() -> None:
     assert watched.venue.faults.knobs.streams == ()
 
 
+def test_a_live_funding_shock_parts_perpetuals_from_the_index_and_not_spot() -> None:
+    usual, struck = (
+        build_venue(Scenario(3, days=1), 1.0, True, 1, Decimal(5), Decimal(100_000), with_derivatives=True)
+        for _ in range(2)
+    )
+    told = apply(struck, FundingShock(rate=0.02, hours=0.1))
+    assert told["instruments"] and all(":USDT" in name for name in told["instruments"])
+    middles = []
+    for venue in (usual, struck):
+        venue.exchange.advance(venue.exchange.time + 180 * SECOND)
+        names = [each.id for each in venue.exchange.instruments]
+        rows = []
+        for name in ("binance:BTC/USDT", "binance:BTC/USDT:USDT"):
+            i = names.index(name)
+            bid, ask = (int(venue.exchange.depth(i, side, 1)[0, 0]) for side in (BUY, SELL))
+            rows.append((bid + ask) / 2 * float(venue.exchange.instruments[i].price_tick))
+        middles.append(rows)
+    (spot, perpetual), (spot_struck, perpetual_struck) = middles
+    assert spot_struck == spot
+    assert perpetual_struck / perpetual > 1.005
+    before = build_venue(Scenario(3, days=1), 1.0, True, 1, Decimal(5), Decimal(100_000), with_derivatives=True)
+    assert struck.exchange.totals() == before.exchange.totals()
+
+
 def test_a_venue_without_agents_or_perpetuals_refuses() -> None:
     empty = build_venue(Scenario(3, days=1), 1.0, False, 1, Decimal(5), Decimal(100_000))
     with pytest.raises(UsageError, match="agents"):

@@ -8,12 +8,14 @@ import aiohttp
 import numpy as np
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from lake.errors import BadInput, UsageError
 from lake.instruments import instrument
 from lake.intervals import MINUTE
+from lake.tables import BARS_1M
 from market import book as books
 from market import engine as engines
 from market import recording as rec
@@ -185,6 +187,29 @@ def test_bars_and_trades_become_recordings() -> None:
         rec.of_trades(told_trades.drop("side"), Path("t.parquet"), BTC)
     with pytest.raises(UsageError, match="replay"):
         rec.read_recording(["a.parquet", "b.parquet"], BTC)
+
+
+def test_a_table_of_the_lake_becomes_the_same_recording(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = START // MINUTE * MINUTE + np.arange(3) * MINUTE
+    bars = pl.DataFrame({
+        "open_time": opened, "open": [100.0, 101.0, 98.0], "high": [103.0, 101.0, 99.0], "low": [99.0, 98.0, 97.0],
+        "close": [101.0, 98.5, 98.0], "volume": [0.00008, 0.0001, 0.0002],
+    })  # fmt: skip
+    time = pl.col("open_time").cast(pl.Datetime("us", "UTC"))
+    stored = bars.with_columns(
+        time, event_time=time + pl.duration(minutes=1), available_time=time + pl.duration(seconds=61),
+        month=time.dt.strftime("%Y-%m"), source=pl.lit("test"), payload_hash=pl.lit("00"), instrument=pl.lit(BTC.id),
+    )  # fmt: skip
+    stored = pl.concat([stored, stored.with_columns(instrument=pl.lit("binance:ETH/USDT"), open=pl.lit(1.0))])
+    missing = [name for name in BARS_1M.schema.names if name not in stored.columns]
+    rows = stored.with_columns(pl.lit(None).alias(name) for name in missing).select(BARS_1M.schema.names)
+    (tmp_path / BARS_1M.path).mkdir(parents=True)
+    write_deltalake(str(tmp_path / BARS_1M.path), rows.to_arrow().cast(BARS_1M.schema))
+    monkeypatch.setenv("LAKE_URI", str(tmp_path))
+    told, direct = rec.read_recording([f"lake:{BARS_1M.name}"], BTC), rec.of_bars(bars, Path("b.parquet"), BTC)
+    assert np.array_equal(told.events, direct.events) and np.array_equal(told.updates, direct.updates)
+    with pytest.raises(BadInput, match="holds no rows of binance:SOL/USDT"):
+        rec.read_recording([f"lake:{BARS_1M.name}"], instrument("binance:SOL/USDT"))
 
 
 @pytest.fixture(scope="module")
