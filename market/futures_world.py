@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from lake.instruments import INSTRUMENTS
+from lake.instruments import instrument
 from lake.intervals import MINUTE, SECOND
 from market import clearing
 from market.accounts import FREE, POS_LOTS, TICK_LOT_UNITS
@@ -224,7 +224,8 @@ class Series:
 
 
 def _spot_ticks(past: Past) -> Floats:
-    return np.array([float(INSTRUMENTS[f"binance:{c.base_asset}/USDT"].price_tick) for c in past.contracts])
+    pairs = (f"{c.instrument.venue}:{c.base_asset}/USDT" for c in past.contracts)
+    return np.array([float(instrument(pair).price_tick) for pair in pairs])
 
 
 def endow_agents(engine: Engine, past: Past, first: int) -> None:

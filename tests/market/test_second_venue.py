@@ -231,3 +231,8 @@ async def test_derivatives_trade_at_both_venues_with_filters_and_fees_of_their_o
                 assert reply.status == 200
                 listed = {row["symbol"] for row in (await reply.json())["symbols"]}
                 assert {"BTCUSDT", "ETHUSDT"} <= listed and any("_" in symbol for symbol in listed)
+            async with http.get(f"http://{venue.address}/fapi/v1/premiumIndex?symbol=BTCUSDT") as reply:
+                told = {name: float(value) for name, value in (await reply.json()).items() if name.endswith("Price")}
+                spot_price = middle(venue, BTC)
+                assert told["indexPrice"] == pytest.approx(spot_price, rel=0.01)
+                assert told["markPrice"] == pytest.approx(spot_price, rel=0.02)
