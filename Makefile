@@ -12,7 +12,7 @@ export PYTHONUNBUFFERED := 1
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench peers up down lock tools clean
+.PHONY: help setup demo test nightly check bench peers up down lock tools clean
 
 help: ## what can be done here
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -22,6 +22,9 @@ demo: setup ## set up and run the main job, embedded and offline; exit 0 only if
 
 test: setup tools ## set up and run the tests
 	@$(BIN)/python -m pytest
+
+nightly: setup tools ## the long reliability lane: every crash point, every seed (RELIABILITY's counts)
+	@$(BIN)/python -m pytest -m nightly
 
 check: setup ## lint, types, imports, tree
 	@$(BIN)/ruff check .
