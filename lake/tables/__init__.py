@@ -3,24 +3,58 @@
 from lake.errors import UsageError
 from lake.table import Table
 from lake.tables.bars import BARS_1M, BARS_5M, RAW_BARS
+from lake.tables.derivatives import FUNDING, LIQUIDATIONS, MARKS, OPEN_INTEREST, OPTION_QUOTES, OPTION_SURFACE
 from lake.tables.features import FEATURES_5M
+from lake.tables.market import BOOK_CHANGES, BOOKS, QUOTES, RAW_FRAMES, TRADES
 from lake.tables.trading import DECISIONS, FILLS, ORDERS, PROMOTIONS
 
 __all__ = [
     "BARS_1M",
     "BARS_5M",
+    "BOOKS",
+    "BOOK_CHANGES",
     "DECISIONS",
     "FEATURES_5M",
     "FILLS",
+    "FUNDING",
+    "LIQUIDATIONS",
+    "MARKS",
+    "OPEN_INTEREST",
+    "OPTION_QUOTES",
+    "OPTION_SURFACE",
     "ORDERS",
     "PROMOTIONS",
+    "QUOTES",
     "RAW_BARS",
+    "RAW_FRAMES",
     "TABLES",
+    "TRADES",
     "table",
 ]
 
 TABLES: dict[str, Table] = {
-    table.name: table for table in (RAW_BARS, BARS_1M, BARS_5M, FEATURES_5M, DECISIONS, ORDERS, FILLS, PROMOTIONS)
+    table.name: table
+    for table in (
+        RAW_FRAMES,
+        TRADES,
+        BOOK_CHANGES,
+        BOOKS,
+        QUOTES,
+        LIQUIDATIONS,
+        FUNDING,
+        OPEN_INTEREST,
+        MARKS,
+        OPTION_QUOTES,
+        OPTION_SURFACE,
+        RAW_BARS,
+        BARS_1M,
+        BARS_5M,
+        FEATURES_5M,
+        DECISIONS,
+        ORDERS,
+        FILLS,
+        PROMOTIONS,
+    )
 }
 
 
