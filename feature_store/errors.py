@@ -5,8 +5,11 @@ BitacoraError
 │   └── UnknownService        no service of that name
 ├── ContractViolated
 │   ├── LeakFound             a feature that knew the future: fix it, nothing of it may be trained on
+│   ├── HashMismatch          rows of other code than ours: materialize this version
+│   ├── NotReproduced         a training set that its recipe no longer gives
 │   └── BadInput
 │       ├── FileRefused       a file that does not read, or lacks a column
+│       ├── PushRefused       a row that does not fit its online view
 │       ├── LeakCheckRefused  a pipeline or table that cannot be checked for leaks
 │       ├── JoinRefused       two frames that cannot be joined as they are
 │       └── BarsRefused       unsorted, off the grid, not finite, of the wrong shape (a ValueError too)
@@ -22,6 +25,18 @@ class UnknownService(UsageError):
 
 
 class LeakFound(ContractViolated):
+    pass
+
+
+class HashMismatch(ContractViolated):
+    pass
+
+
+class NotReproduced(ContractViolated):
+    pass
+
+
+class PushRefused(BadInput):
     pass
 
 
