@@ -6,6 +6,7 @@ from lake.tables.bars import BARS_1M, BARS_5M, RAW_BARS
 from lake.tables.derivatives import FUNDING, LIQUIDATIONS, MARKS, OPEN_INTEREST, OPTION_QUOTES, OPTION_SURFACE
 from lake.tables.features import FEATURES_5M
 from lake.tables.market import BOOK_CHANGES, BOOKS, QUOTES, RAW_FRAMES, TRADES
+from lake.tables.observations import OBSERVATIONS, RAW_ANSWERS
 from lake.tables.trading import DECISIONS, FILLS, ORDERS, PROMOTIONS
 
 __all__ = [
@@ -19,12 +20,14 @@ __all__ = [
     "FUNDING",
     "LIQUIDATIONS",
     "MARKS",
+    "OBSERVATIONS",
     "OPEN_INTEREST",
     "OPTION_QUOTES",
     "OPTION_SURFACE",
     "ORDERS",
     "PROMOTIONS",
     "QUOTES",
+    "RAW_ANSWERS",
     "RAW_BARS",
     "RAW_FRAMES",
     "TABLES",
@@ -46,6 +49,8 @@ TABLES: dict[str, Table] = {
         MARKS,
         OPTION_QUOTES,
         OPTION_SURFACE,
+        RAW_ANSWERS,
+        OBSERVATIONS,
         RAW_BARS,
         BARS_1M,
         BARS_5M,

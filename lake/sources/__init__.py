@@ -1,0 +1,12 @@
+"""Data sources that are asked over REST: one file each, one mechanism for all.
+
+source.py     what a source is: requests, paging, parser, metrics, key
+registry.py   every source, found by its file
+settings.py   where a source is and its key, by setting
+client.py     asks: pace, retries, Retry-After, resumable pages
+server.py     answers on loopback in every source's own format, with faults on demand
+generated.py  the numbers that server makes up
+units.py      one unit per quantity
+
+Every other file is a source: its address, its paging, its parser and sample answers.
+"""
