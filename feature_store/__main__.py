@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 
 from feature_store.catalogue import catalogue, markdown
 from feature_store.errors import LeakFound
+from feature_store.inputs import REFERENCES
 from feature_store.period import SPANS
-from feature_store.service import DEFAULT, service, services
+from feature_store.service import DEFAULT, DEFAULT_REF, service, services
 from lake.command import Parser
 from lake.errors import BitacoraError, UsageError
 from lake.intervals import MINUTE
@@ -46,7 +47,16 @@ def _parser() -> argparse.ArgumentParser:
     computing.add_argument("--bars", type=Path, required=True, help="parquet, csv or feather: open_time or ts, open, …")
     computing.add_argument("--instrument", required=True, help="a label for the rows, e.g. binance:BTC/USDT")
     computing.add_argument("--timeframe", required=True, choices=tuple(SPANS), help="spacing of the bars")
-    computing.add_argument("--service", default=DEFAULT.name, help=f"default {DEFAULT.name}")
+    computing.add_argument(
+        "--service", help=f"default {DEFAULT.name}; with --reference {DEFAULT_REF.name}: adds correlation and beta"
+    )
+    computing.add_argument(
+        "--reference",
+        action="append",
+        default=[],
+        metavar="[NAME=]FILE",
+        help="bars of a reference instrument over the same times; NAME btc (default) or eth",
+    )
     computing.add_argument("--out", type=Path, required=True, help="parquet file to write")
     computing.set_defaults(run=_compute)
 
@@ -101,10 +111,25 @@ def _list(arguments: argparse.Namespace) -> None:
 def _compute(arguments: argparse.Namespace) -> None:
     from feature_store.files import feature_table, read_bars
 
-    one = service(arguments.service).at(arguments.timeframe)
-    table = feature_table(one, arguments.instrument, *read_bars(arguments.bars))
+    paths = dict(map(_reference, arguments.reference))
+    references = {name: read_bars(path) for name, path in paths.items()}
+    default = DEFAULT_REF if references else DEFAULT
+    one = service(arguments.service or default.name).at(arguments.timeframe)
+    unread = sorted(set(references) - set(one.extras))
+    if unread:
+        raise UsageError(f"--reference: {one.name} does not read {', '.join(unread)}. Choose another --service.")
+    table = feature_table(one, arguments.instrument, *read_bars(arguments.bars), references)
     _write(table, arguments.out)
     print(f"{arguments.out}: {table.height} rows of {one.name}")
+
+
+def _reference(text: str) -> tuple[str, Path]:
+    """Input name and file of a --reference, e.g. `eth=eth.parquet`."""
+    base, equals, path = text.rpartition("=")
+    name = f"{base.lower() or 'btc'}_close"
+    if equals and name not in {reference.name for reference in REFERENCES}:
+        raise UsageError(f"--reference {text}: expected btc=FILE or eth=FILE.")
+    return name, Path(path)
 
 
 def _join(arguments: argparse.Namespace) -> None:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from feature_store.service import FeatureService
+from feature_store.view import UNTIL_WARM, Output
 
 
 def catalogue(service: FeatureService) -> dict[str, Any]:
@@ -17,10 +18,12 @@ def catalogue(service: FeatureService) -> dict[str, Any]:
                 "name": output.name,
                 "view": view.name,
                 "version": view.version,
+                "owner": view.owner,
                 "inputs": list(view.inputs),
                 "warm_up_bars": view.warm_up,
                 "unit": output.unit,
                 "description": output.description,
+                "nan": output.nan,
             }
             for view in service.views
             for output in view.outputs
@@ -35,6 +38,11 @@ def markdown(service: FeatureService) -> str:
         for output in view.outputs:
             rows.append(
                 f"| `{output.name}` | {view.name} v{view.version} | {', '.join(view.inputs)} | {view.warm_up} "
-                f"| {output.unit} | {output.description} |"
+                f"| {output.unit} | {output.description}{_policy(output)} |"
             )
     return "\n".join(rows)
+
+
+def _policy(output: Output) -> str:
+    """When it is null, where that is not only until warm."""
+    return "" if output.nan == UNTIL_WARM else f" Null {output.nan}."

@@ -1,18 +1,19 @@
 """Bars and features as files, for a quant's laptop: no lake, no JVM."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import polars as pl
 
+from feature_store.alignment import Observations, widened
 from feature_store.errors import FileRefused
 from feature_store.scan import compute
 from feature_store.service import FeatureService
 from feature_store.view import BAR_COLUMNS, Floats, Times
 from lake.errors import UsageError
 from lake.intervals import parse_time
-from lake.tables.bars import PUBLICATION_DELAY
 
 _TIME = pl.Datetime("us", "UTC")
 _TIME_NAMES = ("open_time", "ts")
@@ -85,11 +86,20 @@ def _scaled(numbers: Times) -> Times:
     return numbers if size < 10**17 else numbers // 1_000
 
 
-def feature_table(service: FeatureService, instrument: str, open_times: Times, bars: Floats) -> pl.DataFrame:
-    """One row per bar: the key and time columns of gold, then the features, null until warm."""
-    values = compute(service, open_times, bars)
-    event_times = open_times + service.periods.bar_us
-    times = {"open_time": open_times, "event_time": event_times, "available_time": event_times + PUBLICATION_DELAY}
+def feature_table(
+    service: FeatureService, instrument: str, open_times: Times, bars: Floats,
+    references: Mapping[str, tuple[Times, Floats]] = MappingProxyType({}),
+) -> pl.DataFrame:  # fmt: skip
+    """One row per bar: the key and time columns of gold, then the features, null until warm.
+
+    Args:
+        references: open times and bars by input name, e.g. `btc_close`; taken as published on time.
+    """
+    bar_us = service.periods.bar_us
+    observed = {name: Observations.closes(times, rows, bar_us) for name, (times, rows) in references.items()}
+    matrix, available_times = widened(service, open_times, bars, observed)
+    values = compute(service, open_times, matrix)
+    times = {"open_time": open_times, "event_time": open_times + bar_us, "available_time": available_times}
     return pl.DataFrame(
         [pl.Series("instrument", [instrument] * len(open_times), pl.String)]
         + [pl.Series(name, column).cast(_TIME) for name, column in times.items()]

@@ -36,28 +36,31 @@ SIGNATURE = "void(float64[::1], float64[:, ::1], float64[::1], float64[:, ::1])"
 def scan(state, bars, scratch, outputs):
     skip = len(bars) - len(outputs)
     for i in range(len(bars)):
-        bar = bars[i]
-        out = scratch if i < skip else outputs[i - skip]
+{row}        out = scratch if i < skip else outputs[i - skip]
 """
 
 
-def fused_scan(views: tuple[FeatureView, ...]) -> Scan:
+def fused_scan(views: tuple[FeatureView, ...], places: tuple[int, ...] = ()) -> Scan:
     """Compile, or load from the cache, `scan(state, bars, scratch, outputs)` over the views.
 
-    Moves `state` (float64[sum of state sizes], in place) over `bars` (float64[n, 5]). The last bars fill the rows of
-    `outputs` (float64[m, k], m ≤ n); those before them are warm-up and only touch `scratch` (float64[k]).
+    Moves `state` (float64[sum of state sizes], in place) over `bars` (float64[n, width]). The last bars fill the rows
+    of `outputs` (float64[m, k], m ≤ n); those before them are warm-up and only touch `scratch` (float64[k + row]).
+
+    Args:
+        places: where each column of `bars` lies in the row that the kernels see, where that is not its own place; the
+            row is then put together behind the first k numbers of `scratch`, `max(places) + 1` long.
     """
-    known = _SCANS.get(views)
+    known = _SCANS.get((views, places))
     if known is None:
-        known = _SCANS[views] = _load(views)
+        known = _SCANS[views, places] = _load(views, places)
     return known
 
 
-_SCANS: dict[tuple[FeatureView, ...], Scan] = {}
+_SCANS: dict[tuple[tuple[FeatureView, ...], tuple[int, ...]], Scan] = {}
 
 
-def _load(views: tuple[FeatureView, ...]) -> Scan:
-    text = _text(views)
+def _load(views: tuple[FeatureView, ...], places: tuple[int, ...]) -> Scan:
+    text = _text(views, places)
     kernels = "\0".join(kernel_source(view.update) for view in views)
     name = "scan_" + hashlib.sha256(f"{text}\0{KERNEL_OPTIONS}\0{kernels}".encode()).hexdigest()[:20]
     path = _store(f"{name}.py", text)
@@ -75,9 +78,14 @@ def _load(views: tuple[FeatureView, ...]) -> Scan:
     return cast(Scan, module.__dict__["scan"])
 
 
-def _text(views: tuple[FeatureView, ...]) -> str:
-    lines = [_DOCSTRING.format(names=", ".join(view.name for view in views)), _SCAN]
-    at = to = 0
+def _text(views: tuple[FeatureView, ...], places: tuple[int, ...]) -> str:
+    at, to = 0, sum(len(view.outputs) for view in views)
+    row = "        bar = bars[i]\n"
+    if places:
+        row = f"        bar = scratch[{to}:]\n"
+        row += "".join(f"        bar[{place}] = bars[i, {column}]\n" for column, place in enumerate(places))
+    lines = [_DOCSTRING.format(names=", ".join(view.name for view in views)), _SCAN.replace("{row}", row)]
+    to = 0
     for i, view in enumerate(views):
         state_end, out_end = at + view.state_size, to + len(view.outputs)
         lines.append(f"        update_{i}(state[{at}:{state_end}], bar, out[{to}:{out_end}])  # {view.name}\n")

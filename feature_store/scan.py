@@ -2,16 +2,21 @@
 
 `compute` scans a history period by period, `compute_period` one period (Spark's unit of work), and `Stream` takes one
 bar at a time; every scan starts empty at its period's start minus the warm-up, so all three agree bit for bit. Bars are
-float64[n, 5]: open, high, low, close, volume; times are UTC microseconds. A missing bar is simply absent: windows count
-bars, not minutes.
+float64[n, 5]: open, high, low, close, volume, and behind them a column for each of `service.extras` (closes of
+reference instruments, further series; NaN where unknown); times are UTC microseconds. A missing bar is simply absent:
+windows count bars, not minutes.
 """
 
+from collections import deque
 from dataclasses import dataclass
+from math import inf
 
 import numpy as np
+import numpy.typing as npt
 
 from feature_store.errors import BarsRefused
-from feature_store.fuse import fused_scan
+from feature_store.fuse import Scan, fused_scan
+from feature_store.inputs import REFERENCES, place
 from feature_store.period import WARM_UP_BARS, Periods
 from feature_store.service import FeatureService
 from feature_store.view import BAR_COLUMNS, VOLUME, Floats, Times
@@ -59,32 +64,63 @@ def _scan_period(service: FeatureService, open_times: Times, bars: Floats, start
     edges = (start - periods.warm_up_us, start, periods.end(start))
     warm, first, end = (int(i) for i in np.searchsorted(open_times, edges))
     state = np.zeros(service.state_size)
-    scratch = np.empty(len(service.feature_names))
-    fused_scan(service.views)(state, bars[warm:end], scratch, outputs[first:end])
+    scan_of(service)(state, bars[warm:end], scratch_of(service), outputs[first:end])
     return state
 
 
+def scan_of(service: FeatureService) -> Scan:
+    """The service's compiled scan over rows of `service.columns`."""
+    places = tuple(map(place, service.columns))
+    return fused_scan(service.views, () if places == tuple(range(len(places))) else places)
+
+
+def scratch_of(service: FeatureService) -> Floats:
+    """What a scan writes while it warms up, and its row of inputs behind it."""
+    return np.empty(len(service.feature_names) + place(service.columns[-1]) + 1)
+
+
 def check_bars(service: FeatureService, open_times: Times, bars: Floats) -> tuple[Times, Floats]:
-    """The same values as contiguous int64[n] and float64[n, 5], or [n, 6] with event times if a view reads them.
+    """The same values as contiguous int64[n] and float64[n, len(service.columns)], event times among them if read.
 
     Raises:
         BarsRefused: names the first row that breaks the contract.
     """
     times = np.ascontiguousarray(open_times, dtype=np.int64)
     rows = np.ascontiguousarray(bars, dtype=np.float64)
-    if times.ndim != 1 or rows.shape != (len(times), len(BAR_COLUMNS)):
-        raise BarsRefused(f"expected times [n] and bars [n, {len(BAR_COLUMNS)}], found {times.shape} and {rows.shape}.")
+    width, bar_width = len(service.given), len(BAR_COLUMNS)
+    if times.ndim != 1 or rows.shape != (len(times), width):
+        raise BarsRefused(
+            f"expected times [n] and bars [n, {width}], found {times.shape} and {rows.shape}. "
+            f"{service.name} reads {', '.join(service.given)}."
+        )
     if rows.size and not (rows.min() > 0.0 and rows.max() < np.inf):  # false for NaN too; a volume may be zero
-        sound = np.isfinite(rows).all(axis=1) & (rows[:, :VOLUME] > 0).all(axis=1) & (rows[:, VOLUME] >= 0)
+        prices, volume, extras = rows[:, :VOLUME], rows[:, VOLUME], rows[:, bar_width:]
+        sound = np.isfinite(rows[:, :bar_width]).all(axis=1) & (prices > 0).all(axis=1) & (volume >= 0)
         _refuse_first(times, ~sound, f"expected finite {', '.join(BAR_COLUMNS)}, prices above zero, volume not below")
+        if service.extras:
+            _refuse_first(times, np.any(np.isinf(extras), axis=1), f"expected a number or NaN in {service.extras}")
+            references = extras[:, [name in REFERENCE_NAMES for name in service.extras]]
+            _refuse_first(times, np.any(references <= 0, axis=1), "expected reference closes above zero, or NaN")
     _refuse_first(times, times % service.periods.bar_us != 0, f"expected open times on the {service.timeframe} grid")
     _refuse_first(times, np.diff(times, prepend=times[:1] - 1) <= 0, "expected open times sorted, each once")
-    if service.bar_width > len(BAR_COLUMNS):
-        rows = np.column_stack([rows, times + service.periods.bar_us])
+    if "event_time" in service.columns:
+        rows = np.insert(rows, bar_width, times + service.periods.bar_us, axis=1)
     return times, rows
 
 
-def _refuse_first(times: Times, bad: np.ndarray[tuple[int], np.dtype[np.bool_]], expected: str) -> None:
+def _sound(values: list[float], references: int) -> bool:
+    """Whether `check_bars` would take the row: five numbers of a bar, so many reference closes, then series."""
+    opened, high, low, close, volume = values[:5]
+    if not (0 < opened < inf and 0 < high < inf and 0 < low < inf and 0 < close < inf and 0 <= volume < inf):
+        return False
+    references += 5
+    return not any(abs(value) == inf or (value <= 0 and i < references) for i, value in enumerate(values[5:], 5))
+
+
+REFERENCE_NAMES = frozenset(reference.name for reference in REFERENCES)
+
+
+def _refuse_first(times: Times, bad: npt.NDArray[np.bool_], expected: str) -> None:
     if bad.any():
         at = int(np.argmax(bad))
         raise BarsRefused(f"{expected}; the bar of {format_time(int(times[at]))} (row {at}) breaks it.")
@@ -111,12 +147,14 @@ class Stream:
 
     def __init__(self, service: FeatureService) -> None:
         self.service = service
-        self._scan = fused_scan(service.views)
-        self._scratch: Floats = np.empty(len(service.feature_names))
+        self._scan, self._scratch = scan_of(service), scratch_of(service)
         self._state: Floats = np.zeros(service.state_size)
-        self._times: list[int] = []
-        self._bars: list[Floats] = []
+        self._times: deque[int] = deque(maxlen=WARM_UP_BARS)
+        self._bars: deque[Floats] = deque(maxlen=WARM_UP_BARS)
         self._period_end = 0
+        self._outputs, self._bar_us = len(service.feature_names), service.periods.bar_us
+        self._width, self._timed = len(service.given), "event_time" in service.columns
+        self._references = len(REFERENCE_NAMES & set(service.extras))
 
     @property
     def next_open_time(self) -> int | None:
@@ -142,8 +180,8 @@ class Stream:
             for start in service.periods.starts(int(times[0]), int(times[-1])):
                 state, end = _scan_period(service, times, rows, start, outputs), service.periods.end(start)
         self._state, self._period_end = state, end
-        self._times = times[-WARM_UP_BARS:].tolist()
-        self._bars = list(rows[-WARM_UP_BARS:].copy())
+        self._times = deque(times[-WARM_UP_BARS:].tolist(), WARM_UP_BARS)
+        self._bars = deque(rows[-WARM_UP_BARS:].copy(), WARM_UP_BARS)
         return outputs
 
     def update(self, open_time: int, bar: Floats) -> Floats:
@@ -156,17 +194,28 @@ class Stream:
             raise BarsRefused(
                 f"bar of {format_time(open_time)} is out of order: expected one after {format_time(self._times[-1])}."
             )
-        _, rows = check_bars(self.service, np.array([open_time]), np.reshape(bar, (1, -1)))
+        row = self._row(open_time, bar)
         if open_time >= self._period_end:
             self._anchor(open_time)
-        outputs = np.empty((1, len(self.service.feature_names)))
-        self._scan(self._state, rows, self._scratch, outputs)
-        self._keep(open_time, rows[0].copy())
+        outputs = np.empty((1, self._outputs))
+        self._scan(self._state, row, self._scratch, outputs)
+        self._times.append(open_time)
+        self._bars.append(row[0])
         return outputs[0]
+
+    def _row(self, open_time: int, bar: Floats) -> Floats:
+        """One bar checked, as the scan takes it; what is wrong with it is `check_bars`'s to say."""
+        row = np.array(bar, np.float64).reshape(1, -1)
+        values = row[0].tolist()
+        if len(values) != self._width or open_time % self._bar_us or not _sound(values, self._references):
+            return check_bars(self.service, np.array([open_time]), row)[1]
+        if self._timed:
+            row = np.insert(row, len(BAR_COLUMNS), open_time + self._bar_us, axis=1)
+        return row
 
     def save(self) -> StreamState:
         """Copy out everything the next values depend on."""
-        bars = np.array(self._bars).reshape(-1, self.service.bar_width)
+        bars = np.array(self._bars).reshape(-1, len(self.service.columns))
         return StreamState(self.service.content_hash, np.array(self._times, np.int64), bars, self._state.copy())
 
     def restore(self, saved: StreamState) -> None:
@@ -182,7 +231,8 @@ class Stream:
             )
         periods: Periods = self.service.periods
         self._state = saved.state.copy()
-        self._times, self._bars = saved.open_times.tolist(), list(saved.bars.copy())
+        self._times = deque(saved.open_times.tolist(), WARM_UP_BARS)
+        self._bars = deque(saved.bars.copy(), WARM_UP_BARS)
         self._period_end = periods.end(periods.start(self._times[-1])) if self._times else 0
 
     def _anchor(self, open_time: int) -> None:
@@ -194,9 +244,3 @@ class Stream:
         if kept:
             nothing = np.empty((0, len(self.service.feature_names)))
             self._scan(self._state, np.array(kept), self._scratch, nothing)
-
-    def _keep(self, open_time: int, bar: Floats) -> None:
-        self._times.append(open_time)
-        self._bars.append(bar)
-        if len(self._times) > WARM_UP_BARS:
-            del self._times[0], self._bars[0]

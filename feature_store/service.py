@@ -7,17 +7,22 @@ from functools import cached_property
 from types import MappingProxyType
 
 from feature_store.errors import UnknownService
+from feature_store.inputs import INPUTS
 from feature_store.period import SPANS, WARM_UP_BARS, Periods
 from feature_store.source import kernel_source
 from feature_store.view import BAR_COLUMNS, FeatureView, Output
 from feature_store.views.atr import ATR
 from feature_store.views.bar_views import BAR_VIEWS
 from feature_store.views.bollinger import BOLLINGER
+from feature_store.views.btc_correlation import BTC_CORRELATION
+from feature_store.views.cointegration import COINTEGRATION
+from feature_store.views.eth_correlation import ETH_CORRELATION
 from feature_store.views.macd import MACD
 from feature_store.views.moving_averages import MOVING_AVERAGES
 from feature_store.views.realized_volatility import REALIZED_VOLATILITY
 from feature_store.views.returns import RETURNS
 from feature_store.views.rsi import RSI
+from feature_store.views.spread import SPREAD
 from feature_store.views.volume import VOLUME_Z
 
 
@@ -33,6 +38,9 @@ class FeatureService:
         names = self.feature_names
         if len(set(names)) != len(names):
             raise ValueError(f"service {self.name}: two views share a column in {names}")
+        unknown = sorted({name for view in self.views for name in view.inputs} - set(INPUTS))
+        if unknown:
+            raise ValueError(f"service {self.name}: {unknown} are no inputs: expected names of feature_store.inputs")
         late = [view.name for view in self.views if view.warm_up > WARM_UP_BARS]
         if late:
             raise ValueError(f"service {self.name}: {late} need more than the {WARM_UP_BARS} warm-up bars of a scan")
@@ -50,9 +58,20 @@ class FeatureService:
         return Periods(self.timeframe)
 
     @cached_property
-    def bar_width(self) -> int:
-        """Numbers in a bar as the kernels see it: one more, its event time, if a view reads that."""
-        return len(BAR_COLUMNS) + any("event_time" in view.inputs for view in self.views)
+    def columns(self) -> tuple[str, ...]:
+        """What a row of inputs holds: the bar's five numbers and whatever else a view reads, in the order of INPUTS."""
+        read = {name for view in self.views for name in view.inputs}
+        return (*BAR_COLUMNS, *(name for name in INPUTS[len(BAR_COLUMNS) :] if name in read))
+
+    @cached_property
+    def extras(self) -> tuple[str, ...]:
+        """The columns that a caller gives behind the bar's: references and series, NaN where there is none."""
+        return tuple(name for name in self.columns[len(BAR_COLUMNS) :] if name != "event_time")
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Columns of the matrix that `compute` and `Stream` take."""
+        return BAR_COLUMNS + self.extras
 
     @property
     def warm_up(self) -> int:
@@ -86,9 +105,14 @@ DEFAULT = FeatureService(
     (RETURNS, MOVING_AVERAGES, RSI, MACD, ATR, BOLLINGER, REALIZED_VOLATILITY, VOLUME_Z),
 )
 
+DEFAULT_REF = FeatureService("default_ref_5m", "5m", (*DEFAULT.views, BTC_CORRELATION))
+"""The default service and how the instrument moves with BTC."""
+
+REFERENCES = FeatureService("references_5m", "5m", (ETH_CORRELATION, SPREAD, COINTEGRATION))
+
 CATALOGUE = FeatureService("catalogue_5m", "5m", BAR_VIEWS)
 
-_SERVICES = MappingProxyType({one.name: one for one in (DEFAULT, CATALOGUE)})
+_SERVICES = MappingProxyType({one.name: one for one in (DEFAULT, DEFAULT_REF, REFERENCES, CATALOGUE)})
 
 
 def services() -> Mapping[str, FeatureService]:

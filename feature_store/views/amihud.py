@@ -43,7 +43,8 @@ AMIHUD = FeatureView(
         Output(
             f"amihud_{LENGTH}",
             "fraction per million quote",
-            f"Mean |simple return| per quote volume over {LENGTH} bars; NaN if none traded.",
+            f"Mean |simple return| per quote volume over {LENGTH} bars.",
+            f"until warm, and where none of {LENGTH} bars traded",
         ),
     ),
 )

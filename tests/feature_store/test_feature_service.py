@@ -11,10 +11,11 @@ from walks import every_view, walk
 
 from feature_store.catalogue import markdown
 from feature_store.errors import KernelRefused, UnknownService
+from feature_store.inputs import INPUTS
 from feature_store.scan import compute
-from feature_store.service import DEFAULT, FeatureService, service, services
+from feature_store.service import DEFAULT, DEFAULT_REF, FeatureService, service, services
 from feature_store.source import kernel_source
-from feature_store.view import BAR_COLUMNS, CLOSE, HIGH, LOW, FeatureView
+from feature_store.view import CLOSE, HIGH, LOW, FeatureView
 from lake.tables.features import FEATURE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,7 +53,7 @@ def test_the_default_service_fills_the_columns_of_the_gold_table_in_order() -> N
 @every_view
 def test_every_view_declares_inputs_units_and_descriptions(service: FeatureService, view: FeatureView) -> None:
     source = kernel_source(view.update)
-    read = {name for name in (*BAR_COLUMNS, "event_time") if f"\n{name.upper()} = " in source}
+    read = {name for name in INPUTS if f"\n{name.upper()} = " in source}
     assert set(view.inputs) == read
     assert len(view.inputs) == len(set(view.inputs)), service.name
     for output in view.outputs:
@@ -61,8 +62,9 @@ def test_every_view_declares_inputs_units_and_descriptions(service: FeatureServi
 
 
 def test_services_share_no_column_so_that_their_rows_can_be_joined() -> None:
-    names = [name for one in services().values() for name in one.feature_names]
+    names = [name for one in services().values() if one is not DEFAULT_REF for name in one.feature_names]
     assert len(set(names)) == len(names)
+    assert DEFAULT_REF.views[: len(DEFAULT.views)] == DEFAULT.views, "the main job's views, and more"
 
 
 def test_the_catalogue_in_the_docs_is_what_the_code_says() -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walks import BAR, MONDAY, WEEK_BARS, every_service, same_bits, walk
+from walks import BAR, MONDAY, WEEK_BARS, every_service, same_bits, walk, wide_walk
 
 from feature_store.errors import BarsRefused
 from feature_store.period import WARM_UP_BARS
@@ -34,7 +34,7 @@ def replay(stream: Stream, times: Times, bars: Floats) -> Floats:
 def test_a_stream_gives_the_bits_of_compute(
     service: FeatureService, seed: int, missing: float, offset: int, seeded: float
 ) -> None:
-    times, bars = walk(2 * WEEK_BARS + 700, seed, missing=missing, start=MONDAY + offset * BAR)
+    times, bars = wide_walk(service, 2 * WEEK_BARS + 700, seed, missing=missing, start=MONDAY + offset * BAR)
     batch = compute(service, times, bars)
     split = int(seeded * len(times))
     stream = Stream(service)
@@ -44,7 +44,7 @@ def test_a_stream_gives_the_bits_of_compute(
 
 @every_service
 def test_a_stream_survives_an_outage_longer_than_the_warm_up_and_than_a_week(service: FeatureService) -> None:
-    times, bars = walk(6 * WEEK_BARS, seed=11)
+    times, bars = wide_walk(service, 6 * WEEK_BARS, seed=11)
     kept = np.ones(len(times), dtype=bool)
     kept[WEEK_BARS - 450 : WEEK_BARS + 3] = False  # over a boundary
     kept[2 * WEEK_BARS - 600 : 4 * WEEK_BARS + 5] = False  # a whole week and more than the warm-up
@@ -54,7 +54,7 @@ def test_a_stream_survives_an_outage_longer_than_the_warm_up_and_than_a_week(ser
 
 @every_service
 def test_a_stream_seeded_from_the_scan_start_gives_the_bits_of_the_whole_history(service: FeatureService) -> None:
-    times, bars = walk(4 * WEEK_BARS, seed=2)
+    times, bars = wide_walk(service, 4 * WEEK_BARS, seed=2)
     batch = compute(service, times, bars)
     for row in (3 * WEEK_BARS, 3 * WEEK_BARS + 1, 3 * WEEK_BARS + 1_500):
         first = np.searchsorted(times, service.periods.scan_start(int(times[row])))
@@ -66,7 +66,7 @@ def test_a_stream_seeded_from_the_scan_start_gives_the_bits_of_the_whole_history
 
 @every_service
 def test_a_period_computed_alone_gives_the_bits_of_the_whole_history(service: FeatureService) -> None:
-    times, bars = walk(3 * WEEK_BARS + 100, seed=4, missing=0.05)
+    times, bars = wide_walk(service, 3 * WEEK_BARS + 100, seed=4, missing=0.05)
     batch = compute(service, times, bars)
     for start in range(MONDAY, MONDAY + 4 * WEEK, WEEK):
         used = (times >= start - WARM_UP_BARS * BAR) & (times < start + WEEK)
@@ -77,12 +77,12 @@ def test_a_period_computed_alone_gives_the_bits_of_the_whole_history(service: Fe
 
 @every_service
 def test_values_depend_on_their_fixed_set_of_bars_alone(service: FeatureService) -> None:
-    times, bars = walk(3 * WEEK_BARS, seed=6)
+    times, bars = wide_walk(service, 3 * WEEK_BARS, seed=6)
     batch = compute(service, times, bars)
     other = bars.copy()
     other[: 2 * WEEK_BARS - WARM_UP_BARS] *= 3.0
     assert same_bits(compute(service, times, other)[2 * WEEK_BARS :], batch[2 * WEEK_BARS :])
-    other[2 * WEEK_BARS - WARM_UP_BARS :, VOLUME] += 1.0
+    other[2 * WEEK_BARS - WARM_UP_BARS :, :VOLUME] *= np.linspace(1.0, 1.1, WEEK_BARS + WARM_UP_BARS)[:, None]
     assert not same_bits(compute(service, times, other)[2 * WEEK_BARS :], batch[2 * WEEK_BARS :])
 
 
@@ -90,13 +90,13 @@ def test_values_depend_on_their_fixed_set_of_bars_alone(service: FeatureService)
 @settings(max_examples=15, deadline=None)
 @given(seed=st.integers(0, 2**32), cut=st.integers(0, WEEK_BARS + 900))
 def test_later_bars_change_no_earlier_feature(service: FeatureService, seed: int, cut: int) -> None:
-    times, bars = walk(WEEK_BARS + 900, seed, start=MONDAY + 100 * BAR)
+    times, bars = wide_walk(service, WEEK_BARS + 900, seed, start=MONDAY + 100 * BAR)
     assert same_bits(compute(service, times[:cut], bars[:cut]), compute(service, times, bars)[:cut])
 
 
 @every_service
 def test_a_stream_goes_on_bit_for_bit_where_it_was_saved(service: FeatureService) -> None:
-    times, bars = walk(2 * WEEK_BARS, seed=8)
+    times, bars = wide_walk(service, 2 * WEEK_BARS, seed=8)
     stream = Stream(service)
     stream.seed(times[:1_000], bars[:1_000])
     saved = stream.save()
@@ -111,11 +111,13 @@ def test_a_stream_goes_on_bit_for_bit_where_it_was_saved(service: FeatureService
 def test_the_interpreter_and_another_process_give_the_same_bits(service: FeatureService) -> None:
     program = (
         "import sys, hashlib; sys.path.insert(0, 'tests/feature_store')\n"
-        "from walks import walk; from feature_store.scan import compute; from feature_store.service import services\n"
-        f"values = compute(services()[{service.name!r}], *walk(700, seed=9, missing=0.02))\n"
+        "from walks import wide_walk; from feature_store.scan import compute\n"
+        "from feature_store.service import services\n"
+        f"service = services()[{service.name!r}]\n"
+        "values = compute(service, *wide_walk(service, 700, seed=9, missing=0.02))\n"
         "print(hashlib.sha256(values.tobytes()).hexdigest())"
     )
-    expected = hashlib.sha256(compute(service, *walk(700, seed=9, missing=0.02)).tobytes()).hexdigest()
+    expected = hashlib.sha256(compute(service, *wide_walk(service, 700, seed=9, missing=0.02)).tobytes()).hexdigest()
     for disabled in ("0", "1"):  # with 1 every index is checked by Python: a kernel that leaves its state would fail
         environment = os.environ | {"NUMBA_DISABLE_JIT": disabled}
         found = subprocess.run(

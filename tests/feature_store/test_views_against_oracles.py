@@ -9,7 +9,7 @@ import pytest
 import talib
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from walks import close_to, column, every_service, every_view, walk
+from walks import close_to, column, every_service, every_view, walk, wide, wide_walk
 
 from feature_store.scan import compute
 from feature_store.service import DEFAULT, FeatureService
@@ -166,7 +166,7 @@ def test_rsi_is_100_where_nothing_fell_and_0_where_nothing_rose() -> None:
 
 @every_view
 def test_a_view_is_warm_after_the_bars_it_declares_and_not_before(service: FeatureService, view: FeatureView) -> None:
-    values = compute(service, *walk(600, seed=5))
+    values = compute(service, *wide_walk(service, 600, seed=5, known=1.0))
     values = np.column_stack([column(values, output.name, service) for output in view.outputs])
     warm = np.isfinite(values).all(axis=1)
     assert warm.argmax() == view.warm_up - 1
@@ -186,7 +186,7 @@ def test_a_warm_column_is_a_number_whatever_the_market_does(
     still = np.repeat(rng.random(14) < idle, 50)
     bars[:, :VOLUME] = np.where(still[:, None], 7.3, bars[:, :VOLUME] * steps[:, None])
     bars[:, VOLUME] = np.where(still, 0.0, bars[:, VOLUME] * 10 ** rng.uniform(-9, 9, 700))
-    values = compute(service, times, bars)
+    values = compute(service, times, wide(service, times, bars, seed, known=1.0))
     for view in service.views:
         for output in view.outputs:
             if output.name != "amihud_60":

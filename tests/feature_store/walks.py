@@ -1,5 +1,7 @@
 """Random walks as bars, the services under test, and the oracle's way to look at numbers and bits."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 
@@ -28,10 +30,29 @@ def walk(
     return times[kept], np.column_stack([open_, high, low, close, volume])[kept]
 
 
+def wide(service: FeatureService, times: Times, bars: Floats, seed: int = 0, known: float = 0.95) -> Floats:
+    """The bars with walks for the service's references and series behind them, of which a share is known."""
+    rng = np.random.default_rng([seed, *map(len, service.extras)])
+    extras = 100.0 * np.exp(np.cumsum(rng.normal(0.0, 1e-3, (len(times), len(service.extras))), axis=0))
+    extras = extras * (bars[:, 3:4] / 40_000.0) ** 0.5
+    extras[rng.random(extras.shape) >= known] = np.nan
+    return np.column_stack([bars, extras])
+
+
+def wide_walk(service: FeatureService, n: int, seed: int = 0, **how: Any) -> tuple[Times, Floats]:
+    """`walk`, with every column that the service asks for."""
+    known = how.pop("known", 0.95)
+    times, bars = walk(n, seed, **how)
+    return times, wide(service, times, bars, seed, known)
+
+
 every_service = pytest.mark.parametrize("service", services().values(), ids=lambda service: service.name)
 every_view = pytest.mark.parametrize(
     ("service", "view"),
-    [pytest.param(service, view, id=view.name) for service in services().values() for view in service.views],
+    [
+        pytest.param(service, view, id=view.name)
+        for view, service in {view: one for one in reversed(services().values()) for view in one.views}.items()
+    ],
 )
 
 
