@@ -1,27 +1,23 @@
 """From bronze rows to typed bars, without Spark: judge every row alone, then fold what was received for one bar.
 
 A row that breaks a rule keeps its reason and goes to quarantine; it never touches a good one. The good rows of one bar
-are folded in the order of the venue's clock: the first counts, a later one with other content is a correction, known
-from the moment it was sent. So silver is a pure function of bronze, whenever and however often it is built.
+are folded by `lake.revisions`. So silver is a pure function of bronze, whenever and however often it is built.
 """
 
-import hashlib
 from datetime import timedelta
-from typing import Any
 
-import orjson
 import polars as pl
 
+from jobs.silver import refusals
+from lake import revisions
 from lake.instruments import INSTRUMENTS
 from lake.intervals import timeframe_us
+from lake.revisions import Folded
 from lake.table import Table
 from lake.tables.bars import PUBLICATION_DELAY
 from lake.wire.bars import parse_payloads, stream_timeframe
 
-TOLERANCE = 1e-12
-"""Two streams' numbers for one bar agree within this relative difference: a sum's last digit depends on its order."""
-
-NUMBERS = ("open", "high", "low", "close", "volume", "quote_volume")
+CONTENT = ("open", "high", "low", "close", "volume", "quote_volume", "trade_count")
 _TIME = pl.Datetime("us", "UTC")
 _RAW = ("venue", "stream", "instrument", "event_time", "market_time", "payload", "payload_hash")
 _DELAY = timedelta(microseconds=PUBLICATION_DELAY)
@@ -76,51 +72,17 @@ def expression(sql: str) -> pl.Expr:
     return pl.sql_expr(sql.replace("unix_micros(open_time)", "open_us")).fill_null(False)
 
 
-def fold(rows: pl.DataFrame, table: Table) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The bars that stand, and the rows that lost: those contradict a bar without being later than it.
+def fold(rows: pl.DataFrame, table: Table) -> Folded:
+    """The bars that stand, those that corrections replaced, and the rows that lost (`lake.revisions.fold`).
 
     Args:
-        rows: good candidates with `market_time`, when the content was known; any order. Bars built from minutes have
-            no `stream` and go first. A row that agrees with what stands is dropped.
+        rows: good candidates with `market_time`, when the content was known; any order. Of two known at one instant
+            the bar built from minutes, which has no `stream`, goes first.
     """
-    streamed = pl.col("stream").is_not_null()
-    rows = rows.sort(*table.key, streamed, "market_time", "payload_hash", maintain_order=True)
-    alone = pl.len().over(table.key) == 1
-    bars, lost = [], []
-    for _, group in rows.filter(~alone).group_by(table.key, maintain_order=True):
-        stands, *others = group.iter_rows(named=True)
-        for other in others:
-            if agree(stands, other):
-                continue
-            if other["market_time"] > stands["market_time"]:
-                stands = other | {"available_time": max(other["market_time"], other["event_time"] + _DELAY)}
-            else:
-                lost.append(other | {"reason": "contradicts a bar without being sent later"})
-        bars.append(stands)
-    standing = pl.concat([rows.filter(alone), pl.DataFrame(bars, schema=rows.schema)])
-    return standing.sort(table.key), pl.DataFrame(lost, schema=rows.schema)
-
-
-def agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
-    """Whether two rows say the same of a bar; a number that one source does not have says nothing."""
-    pairs = [(one[name], other[name]) for name in (*NUMBERS, "trade_count")]
-    known = [(a, b) for a, b in pairs if a is not None and b is not None]
-    return all(abs(a - b) <= TOLERANCE * max(abs(a), abs(b)) for a, b in known)
+    streamed = rows.with_columns(streamed=pl.col("stream").is_not_null())
+    return revisions.fold(streamed, table.key, CONTENT, ("market_time", "streamed", "payload_hash"), what="bar")
 
 
 def refused(rows: pl.DataFrame) -> pl.DataFrame:
     """Rows of a quarantine table (without `received_time`) for candidates with a reason."""
-    texts, hashes = [], []
-    for row in rows.iter_rows(named=True):
-        as_received = {name: row[name] for name in _RAW if name != "event_time"}
-        times = {"event_time": row["raw_event_time"].isoformat(), "market_time": row["market_time"].isoformat()}
-        text = orjson.dumps(as_received | times, option=orjson.OPT_SORT_KEYS).decode()
-        texts.append(text)
-        hashes.append(hashlib.sha256(f"{row['reason']}\n{text}".encode()).hexdigest())
-    return rows.select(
-        "reason",
-        "instrument",
-        pl.col("raw_event_time").alias("event_time"),
-        pl.Series("row", texts, pl.String),
-        pl.Series("row_hash", hashes, pl.String),
-    )
+    return refusals(rows, (*(name for name in _RAW if name != "event_time"), "market_time"), "raw_event_time")

@@ -29,7 +29,7 @@ def query(lake: Lake, sql: str, versions: Mapping[str, int] | None = None) -> pl
     """
     if not _READS.match(sql):
         raise UsageError(f"sql: expected a statement that reads (SELECT …, WITH …, EXPLAIN …), found {sql!r:.80}.")
-    named = [table(word) for word in dict.fromkeys(_WORD.findall(sql)) if word.removesuffix("_quarantine") in TABLES]
+    named = [table(word) for word in dict.fromkeys(_WORD.findall(sql)) if _parent(word) in TABLES]
     unread = set(versions or {}) - {each.name for each in named}
     if unread:
         raise UsageError(f"sql: versions given for {', '.join(sorted(unread))}, which the statement does not read.")
@@ -42,6 +42,10 @@ def query(lake: Lake, sql: str, versions: Mapping[str, int] | None = None) -> pl
     except Exception as error:  # deltalake raises plain exceptions of many classes for what DataFusion refuses
         known = _names(lake)
         raise UsageError(f"sql: {_first_line(error)}. Tables here: {', '.join(known) or 'none yet'}.") from None
+
+
+def _parent(word: str) -> str:
+    return word.removesuffix("_quarantine").removesuffix("_history")
 
 
 def _names(lake: Lake) -> list[str]:

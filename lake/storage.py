@@ -71,6 +71,23 @@ class Lake:
         time = pl.col(table.time_column)
         return frame.filter(time >= to_datetime(interval.start), time < to_datetime(interval.end))
 
+    def as_of(self, table: Table, time: int, interval: Interval | None = None) -> pl.LazyFrame:
+        """Lazy rows as they were known at `time` (UTC µs): no row, and no correction, that became available later.
+
+        Bronze goes by its source's clock. Where nothing was ever corrected there is no history to look at.
+
+        Raises:
+            NothingStored: the table has no commit yet.
+        """
+        known = pl.col(table.known_column) <= to_datetime(time)
+        standing = self.scan(table, interval).filter(known)  # first: history is committed before what it makes room for
+        history = table.history()
+        if table.known_column != "available_time" or not self.exists(history):
+            return standing
+        ended = self.scan(history, interval).filter(known, pl.col("superseded_time") > to_datetime(time))
+        before = ended.select(table.schema.names)
+        return pl.concat([standing.join(before, on=list(table.key), how="anti"), before])
+
     def append(self, table: Table, rows: pa.Table, run_id: str = "") -> int:
         """Append rows in one commit and return the version.
 

@@ -1,7 +1,7 @@
 """A table declared once: columns, key, partition, checks, owner. Spark's schema, the Great Expectations suite, the
 Delta constraints and the docs page are all made from this declaration."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 import pyarrow as pa
@@ -62,6 +62,24 @@ class Table:
     @property
     def content_columns(self) -> tuple[str, ...]:
         return tuple(c.name for c in self.columns if c.content)
+
+    @property
+    def known_column(self) -> str:
+        """Since when a row was known: `available_time`, in bronze the clock of its source or of its receipt."""
+        known = ("available_time", "market_time", "received_time", "event_time")
+        return next(name for name in (*known, self.time_column) if name in self.schema.names)
+
+    def history(self) -> "Table":
+        """Where rows that a correction replaced are kept: what this table said from available_time until then."""
+        ended = Column("superseded_time", TIME, "available_time of the row that replaced this one.")
+        return replace(
+            self,
+            name=f"{self.name}_history",
+            description=f"Rows of {self.name} that corrections replaced.",
+            columns=(*self.columns, ended),
+            key=(*self.key, "available_time"),
+            checks=(*self.checks, Check("superseded before it was known", "superseded_time > available_time")),
+        )
 
     def quarantine(self) -> "Table":
         """Where rows that break this table's contract are kept, with the reason."""

@@ -64,12 +64,15 @@ TABLES: dict[str, Table] = {
 
 
 def table(name: str) -> Table:
-    """Look a table up by name; a quarantine table is its parent's name and `_quarantine`.
+    """Look a table up by name; `_quarantine` and `_history` after it name the tables beside it.
 
     Raises:
         UsageError: no such table; the message lists what there is.
     """
-    parent = name.removesuffix("_quarantine")
-    if parent in TABLES:
-        return TABLES[parent] if parent == name else TABLES[parent].quarantine()
+    if name in TABLES:
+        return TABLES[name]
+    if name.removesuffix("_quarantine") in TABLES:
+        return TABLES[name.removesuffix("_quarantine")].quarantine()
+    if name.removesuffix("_history") in TABLES:
+        return TABLES[name.removesuffix("_history")].history()
     raise UsageError(f"unknown table {name!r}: expected one of {', '.join(TABLES)}")

@@ -1,12 +1,12 @@
 """Judging and folding bronze rows, by hand-written rows."""
 
-import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from jobs.bar_rows import fold, refused, typed_rows
 from lake.intervals import MINUTE, SECOND
+from lake.revisions import Folded
 from lake.tables import BARS_1M, BARS_5M
 from tests.lake.raw_bars import START, frame, frame_of, kline, raw
 
@@ -64,27 +64,27 @@ def test_an_open_bar_of_a_stream_is_refused() -> None:
     assert typed_rows(rows, BARS_5M)["reason"].to_list() == ["bar is not closed"]
 
 
-def folded(*rows: dict[str, object]) -> tuple[pl.DataFrame, pl.DataFrame]:
+def folded(*rows: dict[str, object]) -> Folded:
     return fold(typed_rows(frame_of(rows), BARS_1M), BARS_1M)
 
 
 def test_the_same_content_received_twice_is_one_bar_known_since_the_first() -> None:
     later = raw(kline(START, n=7, h="101.50"), START, market_time=START + 10 * MINUTE)
-    bars, lost = folded(raw(kline(START), START), later)
+    bars, _, lost = folded(raw(kline(START), START), later)
     assert (bars.height, lost.height) == (1, 0)
     assert bars["available_time"].dt.epoch("us").to_list() == [START + MINUTE + SECOND]
 
 
 def test_other_content_sent_later_is_a_correction_known_from_then() -> None:
     sent = START + 10 * MINUTE
-    bars, lost = folded(raw(kline(START, c="100.75"), START, market_time=sent), raw(kline(START), START))
+    bars, _, lost = folded(raw(kline(START, c="100.75"), START, market_time=sent), raw(kline(START), START))
     assert bars["close"].to_list() == [100.75]
     assert bars["available_time"].dt.epoch("us").to_list() == [sent]
     assert lost.is_empty()
 
 
 def test_a_contradiction_at_the_same_instant_keeps_one_bar_and_loses_none() -> None:
-    bars, lost = folded(raw(kline(START), START), raw(kline(START, c="100.75"), START))
+    bars, _, lost = folded(raw(kline(START), START), raw(kline(START, c="100.75"), START))
     assert (bars.height, lost.height) == (1, 1)
     kept = refused(lost)
     assert kept["reason"].to_list() == ["contradicts a bar without being sent later"]
@@ -100,9 +100,10 @@ def test_the_fold_does_not_depend_on_the_order_of_arrival(order: list[int], seen
         raw(kline(START, c=close), START, market_time=START + (1 + late) * MINUTE, run_id=str(at))
         for at, (late, close) in enumerate(seen)
     ]
-    one, lost = folded(*rows)
-    other, lost_too = folded(*(rows[at] for at in order))
+    one, before, lost = folded(*rows)
+    other, before_too, lost_too = folded(*(rows[at] for at in order))
     assert one.equals(other)
+    assert before.equals(before_too)
     assert sorted(refused(lost)["row_hash"]) == sorted(refused(lost_too)["row_hash"])
 
 

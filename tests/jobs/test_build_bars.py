@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from jobs.bar_rows import expression
-from jobs.build_bars import months
+from jobs.silver import pieces
 from lake.errors import ContractViolated, NothingStored
 from lake.intervals import DAY, HOUR, MINUTE, SECOND, WEEK, Interval
 from lake.storage import Lake
@@ -178,11 +178,12 @@ def test_every_check_means_the_same_in_polars_and_in_spark(spark: Any) -> None:
 
 
 def test_an_interval_is_cut_at_month_ends() -> None:
-    cut = months(Interval.parse("2023-12-30T12:00", "2024-02-01T00:01"))
+    cut = pieces(Interval.parse("2023-12-30T12:00", "2024-02-01T00:01"), "month")
     assert [str(unit) for unit in cut] == [
         "[2023-12-30T12:00:00Z, 2024-01-01T00:00:00Z)",
         "[2024-01-01T00:00:00Z, 2024-02-01T00:00:00Z)",
         "[2024-02-01T00:00:00Z, 2024-02-01T00:01:00Z)",
     ]
     january = Interval.parse("2024-01-01", "2024-02-01")
-    assert months(january) == [january]
+    assert pieces(january, "month") == [january]
+    assert len(pieces(january, "day")) == 31

@@ -15,7 +15,7 @@ from tests.lake.raw_bars import START, frame_of, kline, raw
 
 
 def minutes(*rows: dict[str, object]) -> pl.DataFrame:
-    bars, _ = fold(typed_rows(frame_of(rows), BARS_1M), BARS_1M)
+    bars, _, _ = fold(typed_rows(frame_of(rows), BARS_1M), BARS_1M)
     return bars.select(BARS_1M.schema.names)
 
 
@@ -33,7 +33,7 @@ def test_five_minutes_make_one_bar() -> None:
     assert (bar["open"], bar["high"], bar["low"], bar["close"]) == (10.0, 20.0, 8.0, 10.0)
     assert (bar["volume"], bar["quote_volume"], bar["trade_count"], bar["source"]) == (0.5, 3.5, 10, "bars_1m")
     assert bar["event_time"].timestamp() * SECOND == START + 5 * MINUTE
-    assert bar["available_time"] == bar["market_time"]
+    assert bar["market_time"] == bar["event_time"]
     assert bar["available_time"].timestamp() * SECOND == START + 5 * MINUTE + SECOND
 
 
