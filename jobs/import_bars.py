@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from jobs import build_bars
 from jobs.bar_files import read_bars
-from jobs.bronze import declared, not_held
+from jobs.bronze import declared, store
 from jobs.command import Job, main, parser
 from jobs.lock import writing
 from jobs.progress import Stages
@@ -66,15 +66,14 @@ def run(job: Job) -> dict[str, Any]:
     say = Stages("import_bars")
     say(f"{path.name}: {bars.height:,} rows")
     with writing(job.home.home, RAW_BARS):
-        rows = not_held(job.lake, raw_rows(bars, owner, timeframe, time.time_ns() // 1000, job.run_id))
-        if rows.num_rows:
-            job.lake.append(RAW_BARS, rows, job.run_id)
-    say(f"{RAW_BARS.name}: {rows.num_rows:,} new")
+        rows = raw_rows(bars, owner, timeframe, time.time_ns() // 1000, job.run_id)
+        new = store(job.lake, RAW_BARS, rows, job.run_id)
+    say(f"{RAW_BARS.name}: {new:,} new")
     first, last = int(bars["ts"].min()), int(bars["ts"].max())  # type: ignore[arg-type]  # the file holds a row
     span = {"start": format_time(first), "end": format_time(last + timeframe_us(timeframe))}
     arguments = argparse.Namespace(**span, instruments=owner.id)
     summary = build_bars.run(replace(job, arguments=arguments))
-    bronze = {"version": job.lake.version(RAW_BARS), "rows": rows.num_rows}
+    bronze = {"version": job.lake.version(RAW_BARS), "rows": new}
     return summary | {"file": path.name, "tables": {RAW_BARS.name: bronze, **summary["tables"]}}
 
 

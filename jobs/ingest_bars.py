@@ -21,7 +21,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from jobs.bronze import not_held
+from jobs.bronze import store
 from jobs.command import Job, main, parser
 from jobs.lock import writing
 from jobs.progress import Work
@@ -179,7 +179,7 @@ def run(job: Job) -> dict[str, Any]:
         with Work(f"{timeframe} bars", sum((w.end - w.start) // step for w in wanted.values())) as work:
             for instrument, interval in wanted.items():
                 for chunk in _chunks(interval):
-                    stored += _store(job, venue, stream, instrument, chunk, now, held.get(instrument.id), work)
+                    stored += _store(job, venue, stream, instrument, chunk, now, work)
     spans = [w for w in wanted.values() if w.end > w.start]
     return {
         "table": RAW_BARS.name,
@@ -190,9 +190,7 @@ def run(job: Job) -> dict[str, Any]:
     }
 
 
-def _store(
-    job: Job, venue: Venue, stream: str, instrument: Instrument, chunk: Interval, now: int, held: int | None, work: Work
-) -> int:
+def _store(job: Job, venue: Venue, stream: str, instrument: Instrument, chunk: Interval, now: int, work: Work) -> int:
     timeframe = job.arguments.timeframe
     klines: list[list[Any]] = []
     for page in pages(venue, instrument, timeframe, chunk):
@@ -202,11 +200,7 @@ def _store(
         return 0
     received = time.time_ns() // 1000
     rows = raw_rows(venue.name, stream, instrument, klines, now, received, job.run_id)
-    if held is not None and chunk.start <= held:
-        rows = not_held(job.lake, rows)
-    if rows.num_rows:
-        job.lake.append(RAW_BARS, rows, job.run_id)
-    return int(rows.num_rows)
+    return store(job.lake, RAW_BARS, rows, job.run_id)
 
 
 if __name__ == "__main__":

@@ -14,11 +14,13 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
+from deltalake import CommitProperties, Transaction
+from deltalake.exceptions import CommitFailedError
 
-from jobs.bronze import declared, not_held
+from jobs.bronze import declared, store
 from jobs.command import Job, main, parser
 from jobs.lock import writing
-from lake.errors import NothingStored
+from lake.errors import NothingStored, Overtaken
 from lake.intervals import month_of
 from lake.journal import Record, of_kind, read_journal
 from lake.storage import Lake
@@ -101,29 +103,23 @@ def _arrow(rows: list[dict[str, Any]], table: Table) -> pa.Table:
     return pa.Table.from_arrays(arrays, schema=table.schema)
 
 
-def _insert(lake: Lake, table: Table, rows: pa.Table, run_id: str) -> int:
-    """Append the rows whose key is not held."""
-    if lake.exists(table) and rows.num_rows:
-        held = lake.scan(table).select(table.key).collect()
-        fresh = pl.DataFrame(rows).join(held, on=list(table.key), how="anti")
-        rows = declared(fresh, table)
-    if rows.num_rows:
-        lake.append(table, rows, run_id)
-    return int(rows.num_rows)
-
-
 def _upsert(lake: Lake, table: Table, rows: pa.Table, run_id: str) -> int:
     """Insert new keys and replace rows whose content moved on; a row that is equal is left alone."""
     if not lake.exists(table):
-        return _insert(lake, table, rows, run_id)
-    held = lake.scan(table).collect()
+        return store(lake, table, rows, run_id)
+    base = lake.version(table)
+    held = lake.scan(table, version=base).collect()
     changed = pl.DataFrame(rows).join(held, on=table.schema.names, how="anti", nulls_equal=True)
     if changed.is_empty():
         return 0
     source = declared(changed, table)
     predicate = " AND ".join(f"t.{name} = s.{name}" for name in table.key)
-    merge = lake.delta(table).merge(source, predicate, source_alias="s", target_alias="t")
-    merge.when_matched_update_all().when_not_matched_insert_all().execute()
+    once = CommitProperties(app_transactions=[Transaction(f"bitacora/{table.name}", base + 1)])
+    merge = lake.delta(table, base).merge(source, predicate, source_alias="s", target_alias="t", commit_properties=once)
+    try:
+        merge.when_matched_update_all().when_not_matched_insert_all().execute()
+    except CommitFailedError as error:
+        raise Overtaken(f"{table.name}: another run committed since version {base}: {error}.") from None
     return changed.height
 
 
@@ -133,24 +129,17 @@ def run(job: Job) -> dict[str, Any]:
     received = time.time_ns() // 1000
     with writing(job.home.home, RAW_BARS, DECISIONS, ORDERS, FILLS):
         work: list[tuple[Table, list[dict[str, Any]], Callable[[Lake, Table, pa.Table, str], int]]] = [
-            (RAW_BARS, frames(records, job.run_id, received), _append_frames),
-            (DECISIONS, decisions(records), _insert),
+            (RAW_BARS, frames(records, job.run_id, received), store),
+            (DECISIONS, decisions(records), store),
             (ORDERS, orders(records), _upsert),
-            (FILLS, fills(records), _insert),
+            (FILLS, fills(records), store),
         ]
         tables = {}
-        for table, rows, store in work:
-            stored = store(job.lake, table, _arrow(rows, table), job.run_id)
+        for table, rows, write in work:
+            stored = write(job.lake, table, _arrow(rows, table), job.run_id)
             version = job.lake.version(table) if job.lake.exists(table) else None
             tables[table.name] = {"version": version, "rows": stored}
     return {"tables": tables, "records": len(records)}
-
-
-def _append_frames(lake: Lake, table: Table, rows: pa.Table, run_id: str) -> int:
-    fresh = not_held(lake, rows)
-    if fresh.num_rows:
-        lake.append(table, fresh, run_id)
-    return int(fresh.num_rows)
 
 
 if __name__ == "__main__":

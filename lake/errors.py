@@ -10,7 +10,9 @@
     ├── Unavailable               69   a service is down or missing
     │   └── NothingStored         69   a table or interval that holds no rows yet
     ├── TryAgain                  75   transient: the DAGs retry only this
-    │   └── RateLimited           75
+    │   ├── RateLimited           75
+    │   ├── Overtaken             75   another run committed first: read again
+    │   └── LeaseLost             75   another run took over the table while this one slept
     └── Misconfigured             78   fix a setting, a key or the machine
         └── CredentialsRefused    78
 
@@ -63,6 +65,14 @@ class TryAgain(BitacoraError):
 
 
 class RateLimited(TryAgain):
+    pass
+
+
+class Overtaken(TryAgain):
+    pass
+
+
+class LeaseLost(TryAgain):
     pass
 
 

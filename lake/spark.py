@@ -24,6 +24,7 @@ from pyspark.sql import functions as F
 from pyspark.sql.pandas.types import from_arrow_schema
 from pyspark.sql.types import StructType
 
+from lake import lease
 from lake.errors import TryAgain
 from lake.intervals import Interval, month_of
 from lake.spark_conf import spark_conf
@@ -137,6 +138,7 @@ def merge(
 
     Raises:
         TryAgain: other runs committed first, six times in a row.
+        LeaseLost: another run took over the table; nothing was committed.
     """
     create(session, lake, table)
     rows = rows.select(*table.schema.names)
@@ -148,6 +150,7 @@ def merge(
         try:
             if not counts.rows:
                 return counts
+            lease.require(lake.root, table.name)
             _commit(session, lake, table, pending, counts, base, note)
             if lake.committed(table, commit, since=base):
                 return replace(counts, version=lake.version(table))

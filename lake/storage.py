@@ -5,6 +5,9 @@ Spark writes what jobs transform (lake/spark.py); tables whose declaration says 
 
 import hashlib
 import os
+import random
+import time
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +15,15 @@ from typing import Any
 import orjson
 import polars as pl
 import pyarrow as pa
-from deltalake import CommitProperties, DeltaTable, write_deltalake
+from deltalake import CommitProperties, DeltaTable, Transaction, write_deltalake
 from deltalake.exceptions import DeltaError, TableNotFoundError
 
-from lake.errors import ContractViolated, NothingStored
+from lake import lease
+from lake.errors import ContractViolated, NothingStored, Overtaken
 from lake.intervals import MILLISECOND, Interval, to_datetime, to_us
 from lake.table import Table
+
+APPEND_ATTEMPTS = 40
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,10 @@ class Lake:
         time = pl.col(table.time_column)
         return frame.filter(time >= to_datetime(interval.start), time < to_datetime(interval.end))
 
+    def newest(self, table: Table) -> int | None:
+        """The newest version; None where the table does not exist."""
+        return self.version(table) if self.exists(table) else None
+
     def as_of(self, table: Table, time: int, interval: Interval | None = None) -> pl.LazyFrame:
         """Lazy rows as they were known at `time` (UTC µs): no row, and no correction, that became available later.
 
@@ -89,23 +99,60 @@ class Lake:
         return pl.concat([standing.join(before, on=list(table.key), how="anti"), before])
 
     def append(self, table: Table, rows: pa.Table, run_id: str = "") -> int:
-        """Append rows in one commit and return the version.
+        """Append rows in one commit, onto whatever is newest, and return the version.
 
-        Only for tables that delta-rs writes; the caller has left out what is already held.
+        Only for tables that delta-rs writes; the caller has left out what is already held (`jobs.bronze.store` does,
+        and stays right when others write at the same time).
+
+        Raises:
+            Overtaken: other runs committed first, every time.
+            LeaseLost: another run took over the table.
+        """
+        for attempt in range(APPEND_ATTEMPTS):
+            try:
+                return self.append_onto(table, rows, self.newest(table), run_id)
+            except Overtaken:
+                if attempt == APPEND_ATTEMPTS - 1:
+                    raise
+                time.sleep(random.uniform(0.5, 1.0) * min(0.01 * 2**attempt, 0.5))
+        raise AssertionError("unreachable")
+
+    def append_onto(self, table: Table, rows: pa.Table, base: int | None, run_id: str = "") -> int:
+        """Append rows in one commit that stands only as version `base` + 1; `base` None: it makes the table.
+
+        Compare and set: of two writers on one base only the first commits. The commit carries a random id, by which a
+        writer whose answer was lost finds its own, and a Delta transaction that names the base.
+
+        Raises:
+            Overtaken: another writer committed since; nothing was written.
+            LeaseLost: another run took over the table; nothing was written.
         """
         if table.writer != "delta-rs":
             raise ValueError(f"{table.name} is written by {table.writer}")
-        uri = self._rs_uri(table)
+        uri, commit = self._rs_uri(table), uuid.uuid4().hex
         if not self.is_remote:
             Path(uri).mkdir(parents=True, exist_ok=True)
-        write_deltalake(
-            uri,
-            rows.select(table.schema.names).cast(table.schema),
-            partition_by=list(table.partition) or None,
-            mode="append",
-            storage_options=self.storage_options(),
-            commit_properties=CommitProperties(custom_metadata={"run_id": run_id}),
-        )
+        lease.require(self.root, table.name)
+        try:
+            write_deltalake(
+                uri if base is None else self.delta(table, base),
+                rows.select(table.schema.names).cast(table.schema),
+                partition_by=list(table.partition) or None,
+                mode="error" if base is None else "append",
+                configuration=table.properties if base is None else None,
+                storage_options=self.storage_options(),
+                commit_properties=CommitProperties(
+                    custom_metadata={"run_id": run_id, "commit": commit},
+                    max_commit_retries=0,  # delta-rs would try the next version, and lets two creators both win
+                    app_transactions=[Transaction(f"bitacora/{table.name}", (-1 if base is None else base) + 1)],
+                ),
+            )
+        except (DeltaError, OSError) as error:
+            newest = self.newest(table)
+            if newest is None or newest == base:
+                raise  # nobody was faster: a real failure
+            if not self._holds_commit(table, commit, since=-1 if base is None else base):
+                raise Overtaken(f"{table.name}: version {newest} was committed meanwhile ({error}).") from None
         return self.version(table)
 
     def count(self, table: Table) -> int:
@@ -161,6 +208,10 @@ class Lake:
 
     def _files(self, table: Table, version: int | None) -> pl.DataFrame:
         return pl.DataFrame(self.delta(table, version).get_add_actions(flatten=True))
+
+    def _holds_commit(self, table: Table, commit: str, since: int) -> bool:
+        """Whether a commit of delta-rs after version `since` carries this id."""
+        return any(entry.get("commit") == commit for entry in self._newer(table, since))
 
     def _newer(self, table: Table, since: int) -> list[dict[str, Any]]:
         delta = self.delta(table)
