@@ -43,6 +43,7 @@ down: ## stop what `make up` started
 bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/features.py
 	@$(BIN)/python bench/views.py
+	@$(BIN)/python bench/join.py
 	@$(BIN)/python bench/backtest.py
 	@$(BIN)/python bench/l2_backtest.py
 	@$(BIN)/python bench/matching.py

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from feature_store.errors import JoinRefused
-from feature_store.offline import point_in_time_join
+from feature_store.offline import Source, join_sources, point_in_time_join
 
 LABELS = {"instrument": pl.String, "decision_time": pl.Int64}
 FEATURES = {"instrument": pl.String, "event_time": pl.Int64, "available_time": pl.Int64, "x": pl.Float64}
@@ -112,3 +112,33 @@ def test_pairs_of_labels_never_go_back_in_event_time() -> None:
     known = features(*(("a", t, t + (t * 7) % 11, float(t)) for t in range(0, 200, 3)))
     found = joined(labels(*(("a", t) for t in range(20, 200))), known)
     assert all(a <= b for a, b in pairwise(x for x in found if x is not None))
+
+
+def test_several_entity_columns_must_all_match() -> None:
+    wanted = pl.DataFrame({"asset": ["x", "x", "y", None], "venue": [1, 2, 1, 1], "decision_time": [9] * 4})
+    known = pl.DataFrame(
+        {"asset": ["x", "y", "x", None], "venue": [1, 1, 3, 1], "event_time": [1] * 4, "available_time": [1] * 4}
+    ).with_columns(x=pl.Series([1.0, 2.0, 3.0, 4.0]))
+    result = point_in_time_join(wanted, known, ["x"], 100, by=("asset", "venue"))
+    assert result["x"].to_list() == [1.0, None, 2.0, None]
+
+
+@settings(max_examples=60, deadline=None)
+@given(WANTED, KNOWN, KNOWN, st.integers(0, 60))
+def test_tables_joined_at_once_are_joined_as_one_by_one(
+    wanted: pl.DataFrame, one: pl.DataFrame, other: pl.DataFrame, lookback: int
+) -> None:
+    second = other.rename({"x": "y"}).cast({"instrument": pl.Categorical})
+    sources = [Source(one, ("x",), lookback), Source(second, ("y",), 20)]
+    both = join_sources(wanted, sources)
+    assert both.equals(point_in_time_join(point_in_time_join(wanted, one, ["x"], lookback), second, ["y"], 20))
+    categories = join_sources(wanted.cast({"instrument": pl.Categorical}), sources)
+    assert both.equals(categories.cast({"instrument": pl.String}))
+
+
+def test_a_row_without_a_time_is_refused_by_name() -> None:
+    known = features(("a", 10, 12, 1.0))
+    with pytest.raises(JoinRefused, match="labels: decision_time is null in 1 rows"):
+        joined(pl.DataFrame({"instrument": ["a"], "decision_time": [None]}, LABELS), known)
+    with pytest.raises(JoinRefused, match="features: available_time is null in 1 rows"):
+        joined(labels(("a", 1)), known.with_columns(available_time=pl.lit(None, pl.Int64)))
