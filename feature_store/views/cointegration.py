@@ -25,9 +25,10 @@ def fit(state: Floats, at: int, close: float, reference: float, out: Floats) -> 
     count = int(state[at])
     state[at] = count + 1.0
     x, y = math.log(reference), math.log(close)
-    if comoments(state, at + 1, LENGTH, count, x, y):
-        out[0] = residual(state, at + 1, LENGTH, x, y)
-        out[1] = slope_on_x(state, at + 1, LENGTH)
+    xx, _, xy = comoments(state, at + 1, LENGTH, count, x, y)
+    hedge = slope_on_x(xx, xy)
+    out[0] = residual(state, at + 1, LENGTH, x, y, hedge)
+    out[1] = hedge
 
 
 @kernel

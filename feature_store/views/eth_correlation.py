@@ -7,18 +7,16 @@ State: 0 pairs of closes seen; 1, 2 last closes; 3… comoments of 60 pairs of r
 """
 
 from feature_store.comoments import PAIR, correlation, pair_of_returns, slope_on_x
-from feature_store.view import CLOSE, ETH_CLOSE, NAN, FeatureView, Floats, Output, kernel
+from feature_store.view import CLOSE, ETH_CLOSE, FeatureView, Floats, Output, kernel
 
 LENGTH = 60
-PAIRS = 3
 
 
 @kernel
 def update(state: Floats, bar: Floats, out: Floats) -> None:
-    out[0] = out[1] = NAN
-    if pair_of_returns(state, 0, LENGTH, bar[CLOSE], bar[ETH_CLOSE]):
-        out[0] = correlation(state, PAIRS, LENGTH)
-        out[1] = slope_on_x(state, PAIRS, LENGTH)
+    xx, yy, xy = pair_of_returns(state, 0, LENGTH, bar[CLOSE], bar[ETH_CLOSE])
+    out[0] = correlation(xx, yy, xy)
+    out[1] = slope_on_x(xx, xy)
 
 
 _NAN = "until warm, and where ETH's bar is absent or late"
