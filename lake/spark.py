@@ -117,9 +117,10 @@ def create(session: SparkSession, lake: Lake, table: Table) -> None:
 
 
 def _statistics(table: Table) -> list[str]:
-    """Columns worth minimum and maximum per file: keys and times."""
+    """Columns worth minimum and maximum per file: keys and times. Delta keeps none of booleans."""
     names = [*table.key, *(c.name for c in table.columns if pa.types.is_timestamp(c.type))]
-    return [name for name in dict.fromkeys(names) if name not in table.partition]
+    unfit = {*table.partition, *(c.name for c in table.columns if pa.types.is_boolean(c.type))}
+    return [name for name in dict.fromkeys(names) if name not in unfit]
 
 
 def merge(

@@ -160,22 +160,25 @@ _BEST: dict[str, pl.DataType] = {"s": _S, "E": _I, "b": _S, "B": _S, "a": _S, "A
 _DEPTH: dict[str, pl.DataType] = {"s": _S, "E": _I, "U": _I, "u": _I, "pu": _I, "b": LEVELS, "a": LEVELS}
 
 KINDS: dict[str, Kind | None] = {
-    "trade": Kind(_inside(_TRADED | {"t": _S, "X": _S}), _trade),
-    "aggTrade": Kind(_inside(_TRADED | {"a": _S}), _aggregate),
-    "restAggTrade": Kind({"T": _I, "p": _S, "q": _S, "m": _B, "a": _S}, _rest_aggregate),
-    "depthUpdate": Kind(_inside(_DEPTH), _diff),
-    "lastUpdateId": Kind({"symbol": _S, "lastUpdateId": _I, "E": _I, "bids": LEVELS, "asks": LEVELS}, _snapshot),
-    "bookTicker": Kind(_inside(_BEST), _quote),
-    "24hrTicker": Kind(_inside(_BEST), _ticker),
-    "kline": Kind(_inside({"s": _S, "k": _KLINE}), _bar),
-    "forceOrder": Kind(_inside({"o": _ORDER}), _liquidation),
-    "markPriceUpdate": Kind(_inside({"s": _S, "E": _I, "p": _S, "i": _S, "r": _S, "T": _I}), _mark),
+    "trade": Kind(_inside(_TRADED | {"t": _S, "X": _S}), _trade, "trade"),
+    "aggTrade": Kind(_inside(_TRADED | {"a": _S}), _aggregate, "trade"),
+    "restAggTrade": Kind({"T": _I, "p": _S, "q": _S, "m": _B, "a": _S}, _rest_aggregate, "trade"),
+    "depthUpdate": Kind(_inside(_DEPTH), _diff, "book"),
+    "lastUpdateId": Kind(
+        {"symbol": _S, "lastUpdateId": _I, "E": _I, "bids": LEVELS, "asks": LEVELS}, _snapshot, "book"
+    ),
+    "bookTicker": Kind(_inside(_BEST), _quote, "quote"),
+    "24hrTicker": Kind(_inside(_BEST), _ticker, "quote"),
+    "kline": Kind(_inside({"s": _S, "k": _KLINE}), _bar, "bar"),
+    "forceOrder": Kind(_inside({"o": _ORDER}), _liquidation, "liquidation"),
+    "markPriceUpdate": Kind(_inside({"s": _S, "E": _I, "p": _S, "i": _S, "r": _S, "T": _I}), _mark, "mark"),
     "lastFundingRate": Kind(
         {"symbol": _S, "time": _I, "markPrice": _S, "indexPrice": _S, "lastFundingRate": _S, "nextFundingTime": _I},
         _premium,
+        "mark",
     ),
-    "fundingRate": Kind({"symbol": _S, "fundingTime": _I, "fundingRate": _S, "markPrice": _S}, _funding),
-    "openInterest": Kind({"symbol": _S, "time": _I, "openInterest": _S}, _open_interest),
+    "fundingRate": Kind({"symbol": _S, "fundingTime": _I, "fundingRate": _S, "markPrice": _S}, _funding, "funding"),
+    "openInterest": Kind({"symbol": _S, "time": _I, "openInterest": _S}, _open_interest, "open_interest"),
     "result": None,
     "error": None,
     **dict.fromkeys(_PRIVATE),

@@ -79,15 +79,17 @@ _KLINE = {
 }  # fmt: skip
 _DEPTH = pl.Struct({"s": _S, "b": LEVELS, "a": LEVELS, "u": _I})
 _TRADE = {"T": _I, "s": _S, "S": _S, "v": _S, "p": _S, "i": _S}
-_TRADE_KIND = Kind({"data": pl.List(pl.Struct(_TRADE))}, _trades)
+_TRADE_KIND = Kind({"data": pl.List(pl.Struct(_TRADE))}, _trades, "trade")
 
 KINDS: dict[str, Kind | None] = {
     "publicTrade": _TRADE_KIND,
     "trade": _TRADE_KIND,
-    "orderbook": Kind({"ts": _I, "type": _S, "data": _DEPTH}, _book),
-    "tickers": Kind({"ts": _I, "data": pl.Struct(_TICKER)}, _ticker),
-    "kline": Kind({"topic": _S, "data": pl.List(pl.Struct(_KLINE))}, _bars),
-    "allLiquidation": Kind({"data": pl.List(pl.Struct({"T": _I, "s": _S, "S": _S, "v": _S, "p": _S}))}, _liquidations),
+    "orderbook": Kind({"ts": _I, "type": _S, "data": _DEPTH}, _book, "book"),
+    "tickers": Kind({"ts": _I, "data": pl.Struct(_TICKER)}, _ticker, "quote open_interest mark"),
+    "kline": Kind({"topic": _S, "data": pl.List(pl.Struct(_KLINE))}, _bars, "bar"),
+    "allLiquidation": Kind(
+        {"data": pl.List(pl.Struct({"T": _I, "s": _S, "S": _S, "v": _S, "p": _S}))}, _liquidations, "liquidation"
+    ),
     **dict.fromkeys(("op", "execution", "order", "position", "wallet", "greeks", "dcp")),
 }
 

@@ -72,12 +72,20 @@ def _texts(*names: str) -> pl.DataType:
 
 
 KINDS: dict[str, Kind | None] = {
-    "market_trades": Kind(_shape(trades=_texts("product_id", "trade_id", "price", "size", "time", "side")), _trades),
-    "l2_data": Kind(_shape(type=_S, product_id=_S, updates=_texts("side", "price_level", "new_quantity")), _book),
-    "ticker": Kind(
-        _shape(tickers=_texts("product_id", "best_bid", "best_bid_quantity", "best_ask", "best_ask_quantity")), _tickers
+    "market_trades": Kind(
+        _shape(trades=_texts("product_id", "trade_id", "price", "size", "time", "side")), _trades, "trade"
     ),
-    "candles": Kind(_shape(candles=_texts("start", "open", "high", "low", "close", "volume", "product_id")), _bars),
+    "l2_data": Kind(
+        _shape(type=_S, product_id=_S, updates=_texts("side", "price_level", "new_quantity")), _book, "book"
+    ),
+    "ticker": Kind(
+        _shape(tickers=_texts("product_id", "best_bid", "best_bid_quantity", "best_ask", "best_ask_quantity")),
+        _tickers,
+        "quote",
+    ),
+    "candles": Kind(
+        _shape(candles=_texts("start", "open", "high", "low", "close", "volume", "product_id")), _bars, "bar"
+    ),
     **dict.fromkeys(("subscriptions", "heartbeats", "error", "status", "user")),
 }
 KINDS["ticker_batch"] = KINDS["ticker"]

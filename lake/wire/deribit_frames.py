@@ -118,11 +118,11 @@ _SUMMARY_SHAPE = {
 }  # fmt: skip
 
 KINDS: dict[str, Kind | None] = {
-    "trades": Kind(_params(pl.List(pl.Struct(_TRADE))), _trades),
-    "book": Kind(_params(pl.Struct(_BOOK)), _book),
-    "ticker": Kind(_params(pl.Struct(_TICKER)), _ticker),
-    "quote": Kind(_params(pl.Struct(_TICKER)), _quote),
-    "summary": Kind(_SUMMARY_SHAPE, _summary),
+    "trades": Kind(_params(pl.List(pl.Struct(_TRADE))), _trades, "trade liquidation"),
+    "book": Kind(_params(pl.Struct(_BOOK)), _book, "book"),
+    "ticker": Kind(_params(pl.Struct(_TICKER)), _ticker, "option quote mark open_interest"),
+    "quote": Kind(_params(pl.Struct(_TICKER)), _quote, "quote"),
+    "summary": Kind(_SUMMARY_SHAPE, _summary, "option"),
     **dict.fromkeys(("answer", "chart", "deribit_volatility_index", "user", "deribit_price_index", "platform_state")),
 }
 

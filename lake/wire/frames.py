@@ -73,6 +73,8 @@ class Kind:
     """Only the fields that are read; a number may be asked for as text."""
     read: Callable[[pl.DataFrame], Events]
     """Gets the decoded fields beside `row` and `stream`."""
+    gives: str
+    """Kinds of events that come of it, by spaces."""
     text: pl.Expr = field(default_factory=lambda: pl.col("payload"))
     """What to decode, where it is not the payload itself."""
 
@@ -118,8 +120,8 @@ class Parsed:
         return self.events.get(event, pl.DataFrame(schema=EVENTS[event]))
 
 
-def parse(feed: Feed, frames: pl.DataFrame) -> Parsed:
-    """Read frames of one feed: `payload` and `stream`, both text.
+def parse(feed: Feed, frames: pl.DataFrame, only: str | None = None) -> Parsed:
+    """Read frames of one feed: `payload` and `stream`, both text; with `only`, for one kind of event alone.
 
     Events keep the order of their messages. A message without a known kind, without its shape, or without a field that
     must be there, is a problem and gives no event.
@@ -132,10 +134,12 @@ def parse(feed: Feed, frames: pl.DataFrame) -> Parsed:
             continue
         if tag not in feed.kinds:
             problems.append(_problem(part, f"unknown kind of message: {tag}"))
-        elif kind := feed.kinds[str(tag)]:
+        elif (kind := feed.kinds[str(tag)]) and (only is None or only in kind.gives.split()):
             decoded, odd = _decoded(part.with_columns(text=kind.text), pl.Struct(kind.shape))
             problems.append(_problem(odd, f"{tag} does not parse"))
             for name, rows in kind.read(decoded).items() if len(decoded) else ():
+                if only not in (None, name):
+                    continue
                 typed, lacking = _typed(name, rows)
                 problems.append(_problem(lacking, f"{tag} lacks a field of a {name}"))
                 if len(typed):

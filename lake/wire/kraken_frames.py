@@ -81,10 +81,12 @@ _ARRAYS = pl.List(pl.List(_S))
 _MERGED = _object("data").str.replace_all(r"\]\},\{", "],")
 
 KINDS: dict[str, Kind | None] = {
-    "trade": Kind({"symbol": _S, "data": _ARRAYS}, _trades, _object("data")),
-    "book": Kind({"symbol": _S, "data": _PARTS}, _book, _MERGED),
-    "ticker": Kind({"symbol": _S, "data": pl.Struct({"a": pl.List(_S), "b": pl.List(_S)})}, _ticker, _object("data")),
-    "spread": Kind({"symbol": _S, "data": pl.List(_S)}, _spread, _object("data")),
+    "trade": Kind({"symbol": _S, "data": _ARRAYS}, _trades, "trade", _object("data")),
+    "book": Kind({"symbol": _S, "data": _PARTS}, _book, "book", _MERGED),
+    "ticker": Kind(
+        {"symbol": _S, "data": pl.Struct({"a": pl.List(_S), "b": pl.List(_S)})}, _ticker, "quote", _object("data")
+    ),
+    "spread": Kind({"symbol": _S, "data": pl.List(_S)}, _spread, "quote", _object("data")),
     "event": None,
     "ohlc": None,
 }
@@ -143,13 +145,15 @@ _FLEVELS = pl.List(pl.Struct({"price": _S, "qty": _S}))
 _FEED = pl.col("payload").str.extract(r'^\{"feed"\s*:\s*"(\w+)"')
 
 FUTURES_KINDS: dict[str, Kind | None] = {
-    "trade": Kind(_FTRADE, _one_trade),
-    "trade_snapshot": Kind({"trades": pl.List(pl.Struct(_FTRADE))}, _earlier_trades),
-    "book": Kind({"product_id": _S, "timestamp": _I, "seq": _I, "side": _S, "price": _S, "qty": _S}, _futures_change),
-    "book_snapshot": Kind(
-        {"product_id": _S, "timestamp": _I, "seq": _I, "bids": _FLEVELS, "asks": _FLEVELS}, _futures_snapshot
+    "trade": Kind(_FTRADE, _one_trade, "trade liquidation"),
+    "trade_snapshot": Kind({"trades": pl.List(pl.Struct(_FTRADE))}, _earlier_trades, "trade liquidation"),
+    "book": Kind(
+        {"product_id": _S, "timestamp": _I, "seq": _I, "side": _S, "price": _S, "qty": _S}, _futures_change, "book"
     ),
-    "ticker_lite": Kind({"product_id": _S, "bid": _S, "ask": _S}, _futures_quote),
+    "book_snapshot": Kind(
+        {"product_id": _S, "timestamp": _I, "seq": _I, "bids": _FLEVELS, "asks": _FLEVELS}, _futures_snapshot, "book"
+    ),
+    "ticker_lite": Kind({"product_id": _S, "bid": _S, "ask": _S}, _futures_quote, "quote"),
     "event": None,
     "heartbeat": None,
 }

@@ -103,19 +103,21 @@ def _shape(**fields: pl.DataType) -> dict[str, pl.DataType]:
     return {"arg": _ARG, "action": _S, "data": pl.List(pl.Struct(fields))}
 
 
-_BOOK = Kind(_shape(asks=LEVELS, bids=LEVELS, ts=_S, checksum=_I, seqId=_I, prevSeqId=_I), _book)
+_BOOK = Kind(_shape(asks=LEVELS, bids=LEVELS, ts=_S, checksum=_I, seqId=_I, prevSeqId=_I), _book, "book")
 _TEXTS = dict.fromkeys(("instId", "ts"), _S)
 
 KINDS: dict[str, Kind | None] = {
-    "trades": Kind(_shape(**_TEXTS, tradeId=_S, px=_S, sz=_S, side=_S), _trades),
+    "trades": Kind(_shape(**_TEXTS, tradeId=_S, px=_S, sz=_S, side=_S), _trades, "trade"),
     **dict.fromkeys(("books", "books5", "books-l2-tbt", "books50-l2-tbt"), _BOOK),
-    "bbo-tbt": Kind(_shape(asks=LEVELS, bids=LEVELS, ts=_S), _best),
-    "tickers": Kind(_shape(**_TEXTS, askPx=_S, askSz=_S, bidPx=_S, bidSz=_S), _ticker),
-    "candle": Kind({"arg": _ARG, "data": pl.List(pl.List(_S))}, _bars),
-    "open-interest": Kind(_shape(**_TEXTS, oi=_S), _open_interest),
-    "mark-price": Kind(_shape(**_TEXTS, markPx=_S), _mark),
+    "bbo-tbt": Kind(_shape(asks=LEVELS, bids=LEVELS, ts=_S), _best, "quote"),
+    "tickers": Kind(_shape(**_TEXTS, askPx=_S, askSz=_S, bidPx=_S, bidSz=_S), _ticker, "quote"),
+    "candle": Kind({"arg": _ARG, "data": pl.List(pl.List(_S))}, _bars, "bar"),
+    "open-interest": Kind(_shape(**_TEXTS, oi=_S), _open_interest, "open_interest"),
+    "mark-price": Kind(_shape(**_TEXTS, markPx=_S), _mark, "mark"),
     "liquidation-orders": Kind(
-        _shape(instId=_S, details=pl.List(pl.Struct({"side": _S, "bkPx": _S, "sz": _S, "ts": _S}))), _liquidations
+        _shape(instId=_S, details=pl.List(pl.Struct({"side": _S, "bkPx": _S, "sz": _S, "ts": _S}))),
+        _liquidations,
+        "liquidation",
     ),
     **dict.fromkeys(
         ("event", "account", "positions", "orders", "orders-algo", "sprd-orders", "instruments", "index-tickers",

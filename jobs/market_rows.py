@@ -1,0 +1,180 @@
+"""Kernels of the market tables: bronze frames in, rows of one silver table out. Polars in, Polars out, no Spark.
+
+One kernel serves all event tables: parse the frames of the unit, name instruments, stamp both clocks, judge every row
+by the table's declared checks, then fold what was told more than once (`lake.revisions.fold`): the row that was known
+first stands. `outcome_of` is what the batch job, the streaming job and a replay call alike.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import polars as pl
+
+from jobs.raw_frames import RECORDER
+from jobs.silver import outcome, refusals
+from lake.intervals import HOUR, Interval, to_datetime
+from lake.revisions import fold
+from lake.storage import Lake
+from lake.table import Table
+from lake.tables import (
+    BOOK_CHANGES,
+    FUNDING,
+    LIQUIDATIONS,
+    MARKS,
+    OPEN_INTEREST,
+    OPTION_QUOTES,
+    QUOTES,
+    RAW_FRAMES,
+    TRADES,
+)  # fmt: skip
+from lake.wire.deribit import option_name
+from lake.wire.feeds import FEEDS
+from lake.wire.frames import Feed, levels, parse
+
+MARGIN = timedelta(hours=1)
+"""A frame may tell of what happened up to this long before it; what is older (as trades before a subscription) is
+refused."""
+_TIME = pl.Datetime("us", "UTC")
+_FRAME = ("venue", "connection", "sequence", "stream", "payload", "payload_hash", "market_time")
+_RECEIVED = ("venue", "connection", "sequence", "stream", "payload", "payload_hash")
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """How events become a table's rows."""
+
+    event: str
+    content: tuple[str, ...]
+    """The columns that make two rows of a key say different things."""
+    shape: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events
+    """Events in, events out: what a table needs beyond the parser's columns."""
+
+
+def _funding(events: pl.DataFrame) -> pl.DataFrame:
+    """Settlement times carry some milliseconds of jitter; the contract settles on the whole hour.
+
+    A time that is more than a minute off the hour is no settlement and stays as it is, to be refused.
+    """
+    time = pl.col("time")
+    hour = (time + HOUR // 2) // HOUR * HOUR
+    return events.with_columns(time=pl.when((time - hour).abs() <= 60_000_000).then(hour).otherwise(None))
+
+
+def _marks(events: pl.DataFrame) -> pl.DataFrame:
+    """With the basis: mark / index - 1."""
+    return events.with_columns(
+        basis=pl.when(pl.col("index_price") > 0).then(pl.col("mark_price") / pl.col("index_price") - 1),
+        next_funding_time=pl.col("next_funding_time").cast(_TIME),
+    )
+
+
+def _options(events: pl.DataFrame) -> pl.DataFrame:
+    """With what the option's name says."""
+    names = {symbol: option_name(symbol) for symbol in events["symbol"].unique()}
+    told = [names[symbol] for symbol in events["symbol"]]
+    return events.with_columns(
+        underlying=pl.Series([o.coin for o in told], dtype=pl.String),
+        expiry_time=pl.Series([o.expiry for o in told], dtype=pl.Int64).cast(_TIME),
+        strike=pl.Series([o.strike for o in told], dtype=pl.Float64),
+        is_call=pl.Series([o.is_call for o in told], dtype=pl.Boolean),
+    )
+
+
+ROWS: dict[str, Rows] = {
+    TRADES.name: Rows("trade", ("event_time", "price", "quantity", "side")),
+    BOOK_CHANGES.name: Rows("book", ("price", "quantity", "side"), levels),
+    QUOTES.name: Rows("quote", ("bid", "bid_quantity", "ask", "ask_quantity")),
+    LIQUIDATIONS.name: Rows("liquidation", ("average_price",)),
+    FUNDING.name: Rows("funding", ("rate", "mark_price"), _funding),
+    OPEN_INTEREST.name: Rows("open_interest", ("quantity", "value")),
+    MARKS.name: Rows("mark", ("mark_price", "index_price", "funding_rate"), _marks),
+    OPTION_QUOTES.name: Rows("option", ("mark_price", "mark_iv", "bid", "ask", "open_interest", "volume"), _options),
+}
+
+
+def kernel(table: Table) -> Callable[[Lake, int, Interval], pl.DataFrame]:
+    """The table's kernel for `jobs.silver.build`, with `MARGIN`."""
+
+    def work(lake: Lake, version: int, unit: Interval) -> pl.DataFrame:
+        return outcome_of(table, frames_of(lake, version, unit), unit)
+
+    return work
+
+
+def frames_of(lake: Lake, version: int, unit: Interval) -> pl.DataFrame:
+    """The bronze frames that can tell of the unit: its own, and those up to `MARGIN` after it."""
+    until = Interval(unit.start, unit.end + MARGIN // timedelta(microseconds=1))
+    days = [to_datetime(at).strftime("%Y-%m-%d") for at in (until.start, until.end - 1)]
+    near = lake.scan(RAW_FRAMES, until, version).filter(pl.col("day").is_between(pl.lit(days[0]), pl.lit(days[1])))
+    return near.filter(pl.col("stream") != RECORDER).select(*_FRAME, "event_time").collect()
+
+
+def outcome_of(table: Table, frames: pl.DataFrame, unit: Interval) -> pl.DataFrame:
+    """Rows of the table that happened in the unit, with what corrections replaced and what was refused."""
+    parts = [_judged(table, part, FEEDS[str(venue)]) for (venue,), part in frames.group_by("venue") if venue in FEEDS]
+    if not parts:
+        return outcome(table, pl.DataFrame(schema=pl.Schema(table.schema)))
+    rows = pl.concat(parts, how="diagonal")
+    start, end = to_datetime(unit.start), to_datetime(unit.end)
+    rows = rows.filter(pl.col("at") >= start, pl.col("at") < end)
+    good = rows.filter(pl.col("reason").is_null())
+    of = ROWS[table.name]
+    folded = fold(good, table.key, of.content, order=("market_time", "connection", "sequence"), what=of.event)
+    bad = pl.concat([rows.filter(pl.col("reason").is_not_null()), folded.lost], how="diagonal")
+    return outcome(table, folded.standing, refusals(bad, _RECEIVED, "at"), folded.superseded)
+
+
+def _judged(table: Table, frames: pl.DataFrame, feed: Feed) -> pl.DataFrame:
+    """One row per event with `reason`, null for a good one; one row per frame that did not parse.
+
+    `at` decides the unit that owns a row: the event's time, or that of the frame where the row is refused for it.
+    """
+    of = ROWS[table.name]
+    parsed = parse(feed, frames, of.event)
+    events = parsed.of(of.event)
+    rows = of.shape(events)
+    rows = rows.join(frames.with_row_index("row"), on="row", how="left", maintain_order="left", suffix="_frame")
+    names = {symbol: feed.instrument(symbol) for symbol in rows["symbol"].unique()}
+    frame_time = pl.col("event_time")
+    time = pl.col("time").cast(_TIME)
+    told = time if of.event == "funding" else pl.coalesce(time, frame_time)
+    rows = rows.with_columns(instrument=_named(names, 0), unit=_named(names, 1), told=told)
+    rows = rows.with_columns(
+        at=pl.when(pl.col("told") >= frame_time - MARGIN).then("told").otherwise(frame_time),
+        age=frame_time - pl.col("told"),
+    ).with_columns(event_time=pl.coalesce("told", frame_time))
+    rows = rows.with_columns(
+        available_time=pl.max_horizontal("market_time", "event_time"), day=pl.col("event_time").dt.strftime("%Y-%m-%d")
+    )
+    kept = [n for n in table.schema.names if n in rows.columns]
+    extra = [n for n in (*_FRAME, "at") if n not in kept]
+    typed = rows.with_columns(reason=_reason(table)).select(*kept, *extra, "reason")
+    return pl.concat([typed, _unparsed(frames, parsed.problems)], how="diagonal") if len(parsed.problems) else typed
+
+
+def _named(names: dict[str, tuple[str, str] | None], at: int) -> pl.Expr:
+    found = {symbol: name[at] for symbol, name in names.items() if name}
+    return pl.col("symbol").replace_strict(found, default=None, return_dtype=pl.String)
+
+
+def _reason(table: Table) -> pl.Expr:
+    """Every rule the row breaks, joined by '; '; null where it breaks none."""
+    rules: list[tuple[str, Any]] = [
+        ("no time of a settlement", pl.col("told").is_null()),
+        ("unknown symbol", pl.col("instrument").is_null()),
+        ("told more than an hour after it happened", pl.col("age") > MARGIN),
+        *((check.reason, ~pl.sql_expr(check.sql).fill_null(False)) for check in table.checks),
+    ]
+    said = [pl.when(broken).then(pl.lit(text)) for text, broken in rules]
+    joined = pl.concat_str(*said, separator="; ", ignore_nulls=True)
+    return pl.when(joined != "").then(joined)
+
+
+def _unparsed(frames: pl.DataFrame, problems: pl.DataFrame) -> pl.DataFrame:
+    """Frames that did not parse, with the reason; every event table of the feed keeps them."""
+    indexed = frames.with_row_index("row").join(problems, on="row", how="inner")
+    return indexed.with_columns(at=pl.col("event_time"), instrument=pl.lit(None, pl.String)).select(
+        *_FRAME, "at", "instrument", "event_time", "reason"
+    )
