@@ -105,7 +105,7 @@ class Client:
         except httpx.TransportError as error:
             raise _Again(Unavailable(self._said(request.path, f"no whole answer ({type(error).__name__})"))) from None
         self._judge(response, text, request)
-        return Answer(text, _clock(response))
+        return Answer(self._hidden(text), _clock(response))
 
     def _read(self, response: httpx.Response, request: Request) -> str:
         body = bytearray()
@@ -137,6 +137,10 @@ class Client:
 
     def _said(self, path: str, what: str) -> str:
         text = f"{self.source.name} at {self._address}{path}: {what}"
+        return self._hidden(text)
+
+    def _hidden(self, text: str) -> str:
+        """Without the key: some sources say it back, e.g. in the address of the next page."""
         key = self.settings.key.get_secret_value()
         return text.replace(key, "***").replace(quote(key, safe=""), "***") if key else text
 

@@ -7,6 +7,7 @@ from lake.tables.derivatives import FUNDING, LIQUIDATIONS, MARKS, OPEN_INTEREST,
 from lake.tables.features import FEATURES_5M
 from lake.tables.market import BOOK_CHANGES, BOOKS, QUOTES, RAW_FRAMES, TRADES
 from lake.tables.observations import OBSERVATIONS, RAW_ANSWERS
+from lake.tables.texts import TEXT_EMBEDDINGS, TEXT_FEATURES, TEXT_SCORES, TEXTS
 from lake.tables.trading import DECISIONS, FILLS, ORDERS, PROMOTIONS
 
 __all__ = [
@@ -31,6 +32,10 @@ __all__ = [
     "RAW_BARS",
     "RAW_FRAMES",
     "TABLES",
+    "TEXTS",
+    "TEXT_EMBEDDINGS",
+    "TEXT_FEATURES",
+    "TEXT_SCORES",
     "TRADES",
     "table",
 ]
@@ -51,6 +56,10 @@ TABLES: dict[str, Table] = {
         OPTION_SURFACE,
         RAW_ANSWERS,
         OBSERVATIONS,
+        TEXTS,
+        TEXT_EMBEDDINGS,
+        TEXT_SCORES,
+        TEXT_FEATURES,
         RAW_BARS,
         BARS_1M,
         BARS_5M,
