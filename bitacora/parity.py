@@ -26,15 +26,17 @@ from bitacora import show, web
 from bitacora.home import REPOSITORY
 from lake.errors import Unavailable, UsageError
 from lake.instruments import INSTRUMENTS, Instrument, instruments
+from lake.intervals import MILLISECOND
 from lake.journal import Record, read_journal
 from market.attribution import SIDE, Arrival, attribute, rerun, result_of
 from market.clock import parse_speed
 from market.conditions import Conditions
 from market.orders import NewOrder
-from market.runner import Execution
+from market.runner import Runner
 from market.scenario import Scenario
 from market.strategy import apply_settings
 from market.strategy_file import load_strategy, settings_of
+from market.turns import Execution
 from market.venue_backtest import TYPES, VenueRun, backtest_venue, plain
 
 TOLERANCE_BPS = Decimal(1)
@@ -59,6 +61,12 @@ class Task:
     @property
     def lockstep(self) -> bool:
         return self.speed == "lockstep"
+
+    @property
+    def step(self) -> int:
+        """Market µs between two stops in lockstep, as often as the strategy asks for."""
+        strategy = apply_settings(load_strategy(self.strategy), self.settings)
+        return Runner(strategy, self.traded, self.capital).step
 
     @property
     def scenario(self) -> Scenario:
@@ -168,6 +176,7 @@ def trade_live(task: Task, start: int, end: int, home: Path) -> list[Record]:
     """Live's journal after trading from `start` to `end` at a fresh exchange."""
     options = ["--speed", "lockstep", "--limits", "off", "--seed", str(task.seed), "--days", str(task.days)]
     options += ["--fee-bps", str(task.fee_bps), "--quote-balance", str(task.capital)]
+    options += ["--step", str(task.step // MILLISECOND)]
     with _process(["market.server", *options], {}, home / "exchange.log") as (_, ready):
         if task.lockstep:
             web.json_of("POST", f"{ready['admin']}/advance", {"to": end, "clients": 1, "wait": 0})

@@ -19,6 +19,9 @@ STALE_BARS = 2
 class Reason(StrEnum):
     MODEL = "model"
     STRATEGY = "strategy"
+    BOOK = "book"
+    TRADE = "trade"
+    TIME = "time"
     NO_MODEL = "no_model"
     WARMING = "warming"
     GAP = "gap"

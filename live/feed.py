@@ -1,7 +1,8 @@
-"""The market feed: one WebSocket of raw kline events for all instruments, and REST for what it did not carry.
+"""The market feed: one WebSocket of raw events for all instruments, and REST for what it did not carry.
 
 The reader keeps the market clock and hands on closed bars, and the first event of each instrument after a connect,
-which says where history must reach. Bars still open are only looked at.
+which says where history must reach. Bars still open are only looked at. Books and trades, where a strategy listens to
+them, go to `live/market_data.py`.
 """
 
 import asyncio
@@ -9,9 +10,10 @@ import contextlib
 import logging
 import random
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import aiohttp
 import orjson
@@ -20,9 +22,12 @@ from lake.errors import BadInput
 from lake.instruments import Instrument
 from lake.intervals import MILLISECOND
 from lake.wire.binance import KLINE_PAGE, Kline, kline_from_frame
-from live.bars import REST_STREAM, ClosedBar, closed_bar
+from live.bars import REST_STREAM, WS_STREAM, ClosedBar, closed_bar
 from live.clock import MarketClock
 from live.lockstep import ADVANCE, HOLD, Standing, standing_of
+
+if TYPE_CHECKING:
+    from live.market_data import MarketData
 
 log = logging.getLogger("live.feed")
 _FIRST_DELAY, _MAX_DELAY = 0.2, 10.0
@@ -56,8 +61,9 @@ class Feed:
 
     def __init__(
         self, session: aiohttp.ClientSession, ws_url: str, traded: dict[str, Instrument], clock: MarketClock,
-        lockstep: bool = False,
+        lockstep: bool = False, market: "MarketData | None" = None,
     ) -> None:  # fmt: skip
+        self._market = market
         self._session, self._url, self._clock = session, ws_url.rstrip("/") + "/ws", clock
         self._by_symbol = {i.venue_symbol: i.id for i in traded.values()}
         self.frames: asyncio.Queue[Any] = asyncio.Queue()
@@ -67,9 +73,22 @@ class Feed:
         self.prices: dict[str, Decimal] = {}
         self.last_event: dict[str, float] = {}
         self.connects = 0
+        self.on_event: Callable[[], None] = lambda: None
+        """Called after every event that moved the market clock."""
 
     async def run(self) -> None:
         """Connect, subscribe, read; for ever, with jittered back-off."""
+        if self._market is None:
+            await self._keep_connected()
+            return
+        watching = asyncio.create_task(self._market.watch())
+        try:
+            await self._keep_connected()
+        finally:
+            watching.cancel()
+            self._market.close()
+
+    async def _keep_connected(self) -> None:
         delay = _FIRST_DELAY
         while True:
             try:
@@ -80,6 +99,8 @@ class Feed:
                     self._socket = socket
                     if self._lockstep:
                         await socket.send_str(HOLD)
+                    if self._market is not None:
+                        self._market.connected()
                     self.connects += 1
                     connected = time.monotonic()
                     await self._read(socket)
@@ -100,7 +121,11 @@ class Feed:
                 await self._socket.send_str(ADVANCE)
 
     def _subscription(self) -> dict[str, object]:
-        return {"method": "SUBSCRIBE", "params": [f"{s.lower()}@kline_5m" for s in self._by_symbol], "id": 1}
+        symbols = [symbol.lower() for symbol in self._by_symbol]
+        streams = [f"{symbol}@kline_5m" for symbol in symbols]
+        if self._market is not None:
+            streams += [stream for symbol in symbols for stream in self._market.streams(symbol)]
+        return {"method": "SUBSCRIBE", "params": streams, "id": 1}
 
     async def _read(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         seen: set[str] = set()
@@ -124,7 +149,10 @@ class Feed:
             event = orjson.loads(text)
             if self._lockstep and (standing := standing_of(event)):
                 return standing
-            if not isinstance(event, dict) or event.get("e") != "kline":
+            if not isinstance(event, dict):
+                return None
+            if event.get("e") != "kline":
+                self._take(event, text)
                 return None
             kline, instrument_id = kline_from_frame(event), self._by_symbol[event["s"]]
             market_time = int(event["E"]) * MILLISECOND
@@ -135,7 +163,25 @@ class Feed:
         received = time.monotonic()
         self._clock.observe(market_time)
         self.prices[instrument_id], self.last_event[instrument_id] = price, received
+        self.on_event()
         return Frame(instrument_id, text, kline, market_time, received)
+
+    def _take(self, event: dict[str, Any], text: str) -> None:
+        """A book's or a trade's event, or an answer, which has no symbol."""
+        if self._market is not None and event.get("s") in self._by_symbol:
+            name = self._by_symbol[event["s"]]
+            self.last_event[name] = time.monotonic()
+            self._market.take(name, text)
+            self.on_event()
+
+
+def bar_of(frame: Frame) -> ClosedBar | None:
+    """The bar of a frame that closed one; None, logged, where it is no bar."""
+    try:
+        return closed_bar(frame.instrument, WS_STREAM, frame.text, frame.market_time, frame.kline)
+    except BadInput as error:
+        log.error("bar refused: %s", error)
+        return None
 
 
 async def fetch_bars(reader: Reader, traded: Instrument, start: int, end: int, market_time: int) -> list[ClosedBar]:

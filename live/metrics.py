@@ -1,7 +1,7 @@
 """/metrics for Prometheus and /health, on loopback. Counters hear the journal; gauges are read when scraped."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from decimal import Decimal
 
 from aiohttp import web
@@ -26,6 +26,7 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.prices: dict[str, Decimal] = {}
         self.last_event: dict[str, float] = {}
+        self.market_data: Mapping[str, int] = {}
         self.model_version: Callable[[], int] = lambda: 0
         self.decisions = self._counter("decisions", "Closed bars decided on.", "reason")
         self.orders = self._counter("orders", "Order states journalled.", "status")
@@ -78,6 +79,8 @@ class Metrics:
         refusals = {code: float(count) for code, count in self._gateway.refusals.items()}
         yield _labelled("position", "Position by our fills, base units.", "instrument", positions)
         yield _labelled("feed_age_seconds", "Wall time since the last market event.", "instrument", ages)
+        market_data = {what: float(count) for what, count in self.market_data.items()}
+        yield _labelled("market_data", "Books and trades lost, restored, coalesced, dropped.", "what", market_data)
         yield _labelled("refused_orders", "Orders the gateway refused.", "code", refusals)
         yield _gauge("ready", "1 while new orders may be sent.", not (self._gateway.not_ready or self._gateway.halted))
         yield _gauge("model_version", "Registry version in use; 0 for none.", self.model_version())

@@ -198,7 +198,7 @@ def _import_signal_path() -> Any:
 
 
 def _import_strategy_path() -> Any:
-    from live.strategy_path import wire
+    from live.strategy_wiring import wire
 
     return wire
 

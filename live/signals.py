@@ -19,16 +19,16 @@ import numpy as np
 from feature_store.errors import BarsRefused
 from feature_store.service import FeatureService
 from feature_store.view import Floats
-from lake.errors import BadInput, BundleRejected
+from lake.errors import BundleRejected
 from lake.instruments import Instrument
 from lake.intervals import SECOND, format_time
 from lake.journal import Record
 from live.account import Account
-from live.bars import REST_STREAM, WS_STREAM, ClosedBar, bars_of_records, closed_bar, missing_ranges
+from live.bars import REST_STREAM, ClosedBar, bars_of_records, missing_ranges
 from live.decide import Book, Choice, Reason, choose, hold, is_stale
 from live.errors import VenueUnavailable
 from live.features import LiveFeatures
-from live.feed import Frame, Reader, fetch_bars
+from live.feed import Frame, Reader, bar_of, fetch_bars
 from live.keeper import ModelKeeper
 from live.model import Model
 from live.orders import ZERO, OrderRequest, OrderType, Side
@@ -105,12 +105,9 @@ class SignalPath:
             return None
         if any(waiting.open_time == frame.kline.open_time for waiting in track.waiting):
             return None
-        try:
-            bar = closed_bar(frame.instrument, WS_STREAM, frame.text, frame.market_time, frame.kline)
-        except BadInput as error:
-            log.error("bar refused: %s", error)
-            return None
-        self._journal(bar)
+        bar = bar_of(frame)
+        if bar is not None:
+            self._journal(bar)
         return bar
 
     async def _close_gap(self, track: Track, open_time: int, market_time: int) -> None:

@@ -1,9 +1,10 @@
-"""A strategy file instead of a model: closed bars and fills in, orders out through the same gateway and journal.
+"""A strategy file instead of a model: bars, books, trades, fills in; orders out through the same gateway and journal.
 
 The strategy is the one the backtester runs (`market/strategy.py`), its commands are carried out by the same arithmetic
-(`market/runner.py`). Every closed bar is journalled as it came and ends in one `decision`; an order's intent is durable
-before it is sent, the gateway judges it, and what it refuses ends there. One thing happens at a time: an order's reply
-is booked before the next one is thought of.
+(`market/runner.py`) in the same turns (`market/turns.py`). Every closed bar is journalled as it came and ends in one
+`decision`, as does every other event that leads to an order; an order's intent is durable before it is sent, the
+gateway judges it, and what it refuses ends there. One thing happens at a time: an order's reply is booked before the
+next one is thought of; meanwhile books keep their newest state and trades wait.
 
 Orders of an earlier process are cancelled at the start, since the strategy that placed them no longer knows them; its
 positions and cash are what the journal's fills add up to. A bar that came late is shown as history, never acted on.
@@ -11,38 +12,32 @@ positions and cash are what the journal's fills add up to. A bar that came late 
 
 import asyncio
 import logging
-import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
-from typing import TYPE_CHECKING
+from itertools import chain
 
-from lake.errors import BadInput, UsageError
 from lake.instruments import Instrument
-from lake.intervals import MINUTE
 from lake.journal import Record
 from live.account import Account
-from live.bars import WS_STREAM, ClosedBar, closed_bar
+from live.bars import ClosedBar
 from live.decide import Reason, is_stale
 from live.errors import VenueUnavailable
-from live.feed import Feed, Frame, Reader, fetch_bars
+from live.feed import Feed, Frame, Reader, bar_of, fetch_bars
 from live.lockstep import Reached, Standing
+from live.market_data import MarketData
 from live.orders import Fill, Order, OrderRequest, OrderType, Side, Status, fill_from_record
 from live.risk import Gateway, Refusal
-from market.runner import Action, Execution, Outcome, Runner, Submit, events
-from market.strategy import Bar, Strategy, apply_settings
-from market.strategy_file import file_digest, load_strategy
-
-if TYPE_CHECKING:
-    from live.node import Node
+from live.strategy_decisions import BAR_US, StrategyDecisions
+from market.runner import Runner
+from market.strategy import Bar
+from market.turns import Action, Event, Execution, Heard, Outcome, Submit, events, in_turn
 
 log = logging.getLogger("live.strategy")
-BAR_US = 5 * MINUTE
 
 
 @dataclass(frozen=True, slots=True)
 class News:
-    """Something was booked: look at the books."""
+    """Something was booked, the market moved, or the time came: look."""
 
 
 Item = Frame | Standing | News
@@ -50,12 +45,10 @@ Item = Frame | Standing | News
 
 @dataclass(slots=True)
 class Track:
-    """One instrument: the bar expected next, and the decision its orders serve."""
+    """One instrument and the bar expected next."""
 
     traded: Instrument
     next_open: int | None = None
-    decision_id: str = ""
-    last: ClosedBar | None = None
 
 
 @dataclass(slots=True)
@@ -68,19 +61,23 @@ class Sent:
 
 
 class StrategyPath:
-    """The single consumer of the feed's frames. `on_decision` hears reason and seconds since the frame came."""
+    """The single consumer of the feed's frames."""
 
     def __init__(
         self, account: Account, gateway: Gateway, reader: Reader, runner: Runner, feed: Feed, digest: str,
-        user_stream: Reached | None,
+        user_stream: Reached | None, market: MarketData | None = None,
     ) -> None:  # fmt: skip
-        """`user_stream` is given in lockstep: how far that stream has come."""
+        """`user_stream` is given in lockstep: how far that stream has come; `market` where books or trades count."""
         self._account, self._gateway, self._reader, self._runner = account, gateway, reader, runner
-        self._feed, self._digest, self._user_stream = feed, digest, user_stream
+        self._feed, self._user_stream, self._market = feed, user_stream, market
         self._tracks = {name: Track(each) for name, each in runner.instruments.items()}
-        self._sent, self._bars, self._busy = Sent(), list[tuple[ClosedBar, float]](), False
-        self._undecided: tuple[ClosedBar, float] | None = None
-        self.on_decision: Callable[[Reason, float], None] = lambda reason, seconds: None
+        self._sent, self._bars = Sent(), list[tuple[ClosedBar, float]]()
+        self._busy = self._woken = self._again = False
+        self._stood = -1
+        self.decisions = StrategyDecisions(account, runner, digest, self._decision_of)
+        feed.on_event = self._on_event
+        if market is not None:
+            market.on_news, self.decisions.newest = self._wake, lambda: market.newest
         for fill in account.ledger.fills.values():
             runner.book(_execution(fill, ""))
         account.observers.append(self._hear)
@@ -107,6 +104,7 @@ class StrategyPath:
         if isinstance(item, Standing):
             await self._stand(item)
         elif isinstance(item, News):
+            self._woken = False
             if self._user_stream is None:
                 await self._drive(())
         else:
@@ -116,25 +114,58 @@ class StrategyPath:
         track = self._tracks[frame.instrument]
         bar = self._closed(track, frame) if frame.kline.closed else None
         await self._close_gap(track, frame.kline.open_time, frame.market_time)
-        if bar is None:
-            return
-        track.next_open = bar.close_time
-        if is_stale(bar.close_time, self._account.clock.now, BAR_US):
-            self._show(track, bar, Reason.STALE)
-            return
-        self._bars.append((bar, frame.received))
+        if bar is not None:
+            track.next_open = bar.close_time
+            if is_stale(bar.close_time, self._account.clock.now, BAR_US):
+                self._show(track, bar, Reason.STALE)
+            else:
+                self._bars.append((bar, frame.received))
         if self._user_stream is None:
             await self._drive(self._take_bars())
 
     async def _stand(self, standing: Standing) -> None:
-        """All up to this instant is known once the other stream says so too: act, then let the market go on."""
+        """All up to this instant is known once the other stream says so too: act, then let the market go on.
+
+        Said twice, it is acted on once: what came between is of our own doing.
+        """
         assert self._user_stream is not None
         await self._user_stream.wait(standing.time)
         self._account.clock.observe(standing.time)
         for track in self._tracks.values():
             await self._close_gap(track, standing.time // BAR_US * BAR_US, standing.time)
-        await self._drive(self._take_bars())
+        if self._market is not None:
+            await self._market.settled()
+        if standing.time > self._stood:
+            self._stood = standing.time
+            await self._drive(self._take_bars())
         await self._feed.advance()
+
+    # -- news -----------------------------------------------------------------------------------------------------
+
+    def _wake(self) -> None:
+        """Ask for a turn, after this one; one that was asked for already will do. In lockstep the market asks."""
+        self._again = self._busy
+        if not (self._woken or self._busy) and self._user_stream is None:
+            self._woken = True
+            self._feed.frames.put_nowait(News())
+
+    def _on_event(self) -> None:
+        if self._runner.is_due(self._account.clock.now):
+            self._wake()
+
+    def _happened(self, bars: Sequence[tuple[ClosedBar, float]]) -> Iterator[Event]:
+        """What is new now, in turn. Before every instrument has its history the market is not listened to."""
+        now = self._account.clock.now
+        listens = all(track.next_open is not None for track in self._tracks.values())
+        heard = self._market.show(now) if listens and self._market is not None else []
+        moments = self._runner.moments(now) if listens else []
+        return chain(self._current(in_turn(heard, self._runner)), self._each(bars), moments)
+
+    def _current(self, heard: Iterable[Heard]) -> Iterator[Heard]:
+        """Those that still are what they say by the time they are to be shown: orders take a while."""
+        for each in heard:
+            if self._market is not None and not self._market.is_superseded(each):
+                yield each
 
     # -- bars -----------------------------------------------------------------------------------------------------
 
@@ -147,12 +178,9 @@ class StrategyPath:
         """Journal the frame of a closed bar as it came and read it; None for one already taken or unsound."""
         if track.next_open is not None and frame.kline.open_time < track.next_open:
             return None
-        try:
-            bar = closed_bar(frame.instrument, WS_STREAM, frame.text, frame.market_time, frame.kline)
-        except BadInput as error:
-            log.error("bar refused: %s", error)
-            return None
-        self._journal(bar)
+        bar = bar_of(frame)
+        if bar is not None:
+            self._journal(bar)
         return bar
 
     async def _close_gap(self, track: Track, open_time: int, market_time: int) -> None:
@@ -172,18 +200,18 @@ class StrategyPath:
         """A bar that is not acted on."""
         log.warning("%s: bar %d is not acted on: %s", track.traded.id, bar.open_time, reason)
         self._runner.on_history(_bar(bar))
-        self._decide(bar, reason)
+        self.decisions.of_bar(bar, reason)
 
     def _journal(self, bar: ClosedBar) -> None:
         self._account.write("frame", max(bar.market_time, bar.close_time), **bar.record())
 
-    # -- decisions ------------------------------------------------------------------------------------------------
+    # -- turns ----------------------------------------------------------------------------------------------------
 
     async def _drive(self, bars: Sequence[tuple[ClosedBar, float]]) -> None:
         """Let the strategy hear what is new and carry out what it answers, one action after the other."""
-        self._busy = True
+        self._busy, self._again = True, False
         try:
-            steps = events(self._runner, self._outcome(), self._each(bars))
+            steps = events(self._runner, self._outcome(), self._happened(bars))
             action = next(steps, None)
             while action is not None:
                 outcome = await self._carry_out(action)
@@ -193,66 +221,59 @@ class StrategyPath:
                     break
         finally:
             self._busy = False
-        if self._sent.fills and self._user_stream is None:
-            self._feed.frames.put_nowait(News())
+            self.decisions.forget()
+        if self._again:
+            self._wake()
 
     def _each(self, bars: Iterable[tuple[ClosedBar, float]]) -> Iterator[Bar]:
         """Give out the bars; each has its decision before its first order, or when it turns out to have none."""
         for bar, received in bars:
-            self._undecided = (bar, received)
+            self.decisions.begin(bar, received)
             yield _bar(bar)
-            self._decide_pending()
-
-    def _decide_pending(self) -> None:
-        if self._undecided is not None:
-            (bar, received), self._undecided = self._undecided, None
-            self._decide(bar, Reason.STRATEGY)
-            self.on_decision(Reason.STRATEGY, time.monotonic() - received)
-
-    def _decide(self, bar: ClosedBar, reason: Reason) -> None:
-        account, strategy = self._account, self._runner.strategy
-        decision_id = f"{account.journal.id}-{account.journal.next_seq}"
-        account.write(
-            "decision",
-            bar.close_time,
-            decision_id=decision_id, instrument=bar.instrument, open_time=bar.open_time,
-            available_time=max(bar.market_time, bar.close_time), service_hash="", features=[], prediction=None,
-            model_name=type(strategy).__name__, model_version=None, manifest_sha256=self._digest,
-            target_weight=self._runner.planned_weight(bar.instrument), frame_hash=bar.payload_hash, reason=reason,
-        )  # fmt: skip
-        self._tracks[bar.instrument].decision_id = decision_id
-        self._tracks[bar.instrument].last = bar
+            self.decisions.end()
 
     # -- orders ---------------------------------------------------------------------------------------------------
 
     async def _carry_out(self, action: Action) -> Outcome:
-        self._decide_pending()
         if isinstance(action, Submit):
             return await self._submit(action)
-        order = self._account.ledger.orders.get(self._sent.names.get(action.order_id, ""))
+        order = self._order(action.order_id)
         if order is not None and not order.is_terminal:
+            self.decisions.of_action(action, order.request.instrument)
             await self._gateway.cancel(order)
         return self._outcome()
 
     async def _submit(self, action: Submit) -> Outcome:
-        order, track = action.order, self._tracks[action.order.instrument]
+        order, name = action.order, action.order.instrument
+        decision_id = self.decisions.of_action(action, name)
+        if order.side == "buy" and self._market is not None and not self._market.is_known(name):
+            self._gateway.refusals["book"] += 1
+            log.warning("%s: nothing is bought while its book is unknown", name)
+            return Outcome(ended=(order.id,))
         request = OrderRequest(
-            order.instrument, Side(order.side), OrderType(order.kind), action.quantity, action.limit_price,
-            track.decision_id, action.stop_price, order.time_in_force.upper(), order.post_only,
+            name, Side(order.side), OrderType(order.kind), action.quantity, action.limit_price, decision_id,
+            action.stop_price, order.time_in_force.upper(), order.post_only,
         )  # fmt: skip
-        price = track.last.close if track.last else Decimal(0)
-        sent = await self._gateway.submit(request, price)
+        sent = await self._gateway.submit(request, self.decisions.price(name))
         if isinstance(sent, Refusal):
             return Outcome(ended=(order.id,))
         self._sent.ids[sent.client_order_id], self._sent.names[order.id] = order.id, sent.client_order_id
         return self._outcome()
 
+    def _order(self, order_id: str) -> Order | None:
+        """The ledger's order of the runner's."""
+        return self._account.ledger.orders.get(self._sent.names.get(order_id, ""))
+
+    def _decision_of(self, order_id: str) -> str:
+        order = self._order(order_id)
+        return "" if order is None else order.request.decision_id
+
     def _hear(self, record: Record) -> None:
         """The journal's own records, whichever way they were learned."""
         if record["kind"] == "fill":
             self._sent.fills.append(fill_from_record(record))
-        if record["kind"] in ("fill", "order") and not self._busy and self._user_stream is None:
-            self._feed.frames.put_nowait(News())
+        if record["kind"] in ("fill", "order"):
+            self._wake()
 
     def _outcome(self) -> Outcome:
         """What was booked since the last look; a fill of an order not ours to know only changes the account."""
@@ -281,36 +302,3 @@ def _execution(fill: Fill, order_id: str) -> Execution:
         order_id, fill.instrument, "buy" if fill.side is Side.BUY else "sell", fill.event_time, fill.price,
         fill.quantity, fill.fee, fill.fee_asset, int(fill.trade_id),
     )  # fmt: skip
-
-
-def wire(node: "Node", source: str, settings: dict[str, str]) -> tuple[Feed, StrategyPath]:
-    """Build feed and strategy path on a node's order path, and show them in its metrics.
-
-    Raises:
-        UsageError: the file, a parameter, or a strategy that wants more than bars and fills.
-    """
-    strategy = apply_settings(load_strategy(source), settings)
-    refuse_streams(strategy)
-    capital = node.settings.capital_per_instrument * len(node.traded)
-    runner = Runner(strategy, list(node.traded.values()), capital)
-    user_stream = node.reached if node.settings.lockstep else None
-    feed = Feed(node.session, node.settings.ws_url, node.traded, node.clock, lockstep=node.settings.lockstep)
-    path = StrategyPath(node.account, node.gateway, node.venue, runner, feed, file_digest(source), user_stream)
-    path.on_decision = lambda reason, seconds: node.metrics.latency.observe(seconds)
-    node.metrics.prices, node.metrics.last_event = feed.prices, feed.last_event
-    return feed, path
-
-
-def refuse_streams(strategy: Strategy) -> None:
-    """Live feeds bars and fills.
-
-    Raises:
-        UsageError: the strategy listens to books, trades or time.
-    """
-    own = type(strategy)
-    wants = [n for n in ("on_book", "on_trade", "on_time") if getattr(own, n) is not getattr(Strategy, n)]
-    if wants:
-        raise UsageError(
-            f"{own.__name__} needs {', '.join(wants)}: live shows a strategy closed bars and its fills. "
-            "Run it with python -m market.backtest --l2, or write it over on_bar and on_fill."
-        )

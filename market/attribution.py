@@ -18,8 +18,9 @@ from market.errors import Refused
 from market.exchange import Exchange
 from market.orders import NewOrder, Order
 from market.reports import amount, price_text, quantity_text
-from market.runner import ZERO, Execution
+from market.runner import ZERO
 from market.scenario import Scenario
+from market.turns import Execution
 from market.venue import build_venue
 
 

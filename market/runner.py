@@ -13,53 +13,22 @@ the strategy sees it as float64. The rules:
 
 import math
 from collections import defaultdict, deque
-from collections.abc import Generator, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from lake.errors import UsageError
 from lake.instruments import Instrument
-from market.strategy import Account, Bar, Cancel, Command, Fill, Order, Side, Strategy, Target
+from lake.intervals import MINUTE, SECOND
+from market.order_intake import OrderIntake
+from market.strategy import Account, Bar, Book, Cancel, Command, Fill, Order, Side, Strategy, Target
+from market.turns import Action, Cause, Event, Execution, Heard, Moment, Submit, Withdraw
 
 ZERO = Decimal(0)
 CUSHION = Decimal("1.002")
 """A market order may cost so many times the last price: its cash is set aside for that."""
-KINDS = ("market", "limit", "stop", "stop_limit")
-
-
-@dataclass(frozen=True, slots=True)
-class Submit:
-    """An order on the venue's grid; prices are None where the kind has none."""
-
-    order: Order
-    quantity: Decimal
-    limit_price: Decimal | None
-    stop_price: Decimal | None
-
-
-@dataclass(frozen=True, slots=True)
-class Withdraw:
-    """Cancel an order that was submitted."""
-
-    order_id: str
-
-
-Action = Submit | Withdraw
-
-
-@dataclass(frozen=True, slots=True)
-class Execution:
-    """A trade of ours as the venue reports it; `time` in market µs."""
-
-    order_id: str
-    instrument: str
-    side: Side
-    time: int
-    price: Decimal
-    quantity: Decimal
-    fee: Decimal
-    fee_asset: str
-    trade_id: int = 0
+STEP = SECOND // 2
+"""How often market data is looked at where a market stands for it: the step of the embedded exchange's agents."""
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +41,7 @@ class _Working:
     left: Decimal = ZERO
     price: Decimal = ZERO
     """What a unit of it may cost."""
+    cause: Cause = None
 
 
 class Runner:
@@ -87,9 +57,20 @@ class Runner:
         self.held: dict[str, Decimal] = dict.fromkeys(names, ZERO)
         self.fees: dict[str, Decimal] = defaultdict(Decimal)
         self._working: dict[str, _Working] = {}
-        self._queue: deque[_Working | str] = deque()
-        self._ids: set[str] = set()
-        self._numbers = 0
+        self._queue: deque[tuple[_Working, bool]] = deque()
+        """What is to be submitted (True) or withdrawn."""
+        self._intake = OrderIntake(type(strategy).__name__, self.instruments)
+        self._cause: Cause = None
+        self._timer = 0
+        kind = type(strategy)
+        self.wants_books = kind.on_book is not Strategy.on_book
+        self.wants_trades = kind.on_trade is not Strategy.on_trade
+
+    @property
+    def step(self) -> int:
+        """Market µs between two stops of a market that stands still for this strategy: each of its bars and times."""
+        step = math.gcd(MINUTE, self.strategy.interval_us) if self.strategy.interval_us > 0 else MINUTE
+        return math.gcd(step, STEP) if self.wants_books or self.wants_trades else step
 
     # -- what happens ---------------------------------------------------------------------------------------------
 
@@ -98,11 +79,47 @@ class Runner:
         self.account.prices[bar.instrument] = bar.close
         self.strategy.on_history(bar)
 
-    def on_bar(self, bar: Bar) -> None:
-        """A bar closed."""
-        self.account.prices[bar.instrument] = bar.close
-        self.account.time = max(self.account.time, bar.close_time)
-        self._take(self.strategy.on_bar(bar, self.account))
+    def on_event(self, event: Event) -> None:
+        """A bar closed, the market moved, or the time came."""
+        self._cause = event
+        if isinstance(event, Bar):
+            self.account.prices[event.instrument] = event.close
+            self._pass_time(event.close_time)
+            self._take(self.strategy.on_bar(event, self.account))
+        elif isinstance(event, Moment):
+            self._pass_time(event.time)
+            self._take(self.strategy.on_time(event.time, self.account))
+        else:
+            self._pass_time(event.event.time)
+            self._hear(event)
+
+    def _hear(self, heard: Heard) -> None:
+        """A price of the market stands until the next one or the next close; a book's mid goes before a trade's."""
+        event, prices = heard.event, self.account.prices
+        if isinstance(event, Book):
+            if math.isfinite(event.mid):
+                prices[event.instrument] = event.mid
+            self._take(self.strategy.on_book(event, self.account))
+        else:
+            if not self.wants_books or event.instrument not in prices:
+                prices[event.instrument] = event.price
+            self._take(self.strategy.on_trade(event, self.account))
+
+    def _pass_time(self, time: int) -> None:
+        self.account.time = max(self.account.time, time)
+
+    def is_due(self, time: int) -> bool:
+        """Whether the strategy's clock has come to a multiple of its interval that it has not heard of."""
+        return self.strategy.interval_us > 0 and time >= self._timer
+
+    def moments(self, time: int) -> list[Moment]:
+        """The newest multiple of the interval that was reached, once; ones that went by unseen are left out."""
+        interval, first = self.strategy.interval_us, not self._timer
+        if not self.is_due(time):
+            return []
+        newest = time // interval * interval
+        self._timer = newest + interval
+        return [Moment(newest)] if not first or newest == time else []
 
     def book(self, execution: Execution) -> None:
         """Enter a trade into the account without telling the strategy: what an earlier run did."""
@@ -121,8 +138,9 @@ class Runner:
 
     def on_execution(self, execution: Execution) -> None:
         """An order of ours traded."""
+        self._cause = execution
         self.book(execution)
-        self.account.time = max(self.account.time, execution.time)
+        self._pass_time(execution.time)
         working = self._working.get(execution.order_id)
         if working is not None:
             working.left -= execution.quantity
@@ -141,7 +159,7 @@ class Runner:
         self.account.open_orders.pop(order_id, None)
         self.account.left.pop(order_id, None)
         for other in [w for w in self._working.values() if w.order.after == order_id and not w.submitted]:
-            if other not in self._queue:
+            if (other, True) not in self._queue:
                 self.on_end(other.order.id)
 
     def _base(self, execution: Execution) -> str:
@@ -150,14 +168,17 @@ class Runner:
     def _release(self, filled: Order) -> None:
         """Let go what waited for this fill, and cancel the rest of its group."""
         for other in list(self._working.values()):
-            if other.order.after == filled.id and not other.submitted and other not in self._queue:
-                self._queue.append(other)
+            waits = other.order.after == filled.id and not other.submitted
+            if waits and (other, True) not in self._queue:
+                other.cause = self._cause
+                self._queue.append((other, True))
             elif filled.group and other.order.group == filled.group and other.order.id != filled.id:
                 self._withdraw(other)
 
     def _withdraw(self, working: _Working) -> None:
         if working.submitted:
-            self._queue.append(working.order.id)
+            working.cause = self._cause
+            self._queue.append((working, False))
         else:
             self.on_end(working.order.id)
 
@@ -171,7 +192,7 @@ class Runner:
             elif isinstance(command, Target):
                 self._take_target(command)
             elif isinstance(command, Order):
-                self._add(_Working(self._numbered(command)))
+                self._add(_Working(self._intake.take(command)))
             else:
                 raise UsageError(f"{self._name}: expected Order, Target or Cancel, found {command!r:.100}.")
 
@@ -186,51 +207,37 @@ class Runner:
         quantity = target.weight * self.account.equity / price - float(self._planned(target.instrument))
         if quantity:
             side: Side = "buy" if quantity > 0 else "sell"
-            self._add(_Working(self._numbered(Order(target.instrument, side, abs(quantity))), target=True))
+            self._add(_Working(self._intake.take(Order(target.instrument, side, abs(quantity))), target=True))
 
     def _planned(self, name: str) -> Decimal:
         """What is held once every target under way is filled."""
         own = [w for w in self._working.values() if w.target and w.order.instrument == name]
         return self.held[name] + sum((w.left if w.order.side == "buy" else -w.left for w in own), ZERO)
 
-    def _numbered(self, order: Order) -> Order:
-        prices = [order.limit_price] if "limit" in order.kind else []
-        prices += [order.stop_price] if "stop" in order.kind else []
-        sound = order.instrument in self.instruments and order.side in ("buy", "sell") and order.kind in KINDS
-        if not sound or not all(value > 0 and math.isfinite(value) for value in [order.quantity, *prices]):
-            raise UsageError(f"{self._name}: {order} needs a known instrument and kind, quantity and prices above 0.")
-        if order.id in self._ids or (order.after and order.after not in self._ids):
-            raise UsageError(f"{self._name}: {order} needs an id not used before, and `after` one that was.")
-        if not order.id:
-            self._numbers += 1
-            order = replace(order, id=f"#{self._numbers}")
-        self._ids.add(order.id)
-        return order
-
     def _add(self, working: _Working) -> None:
         order = working.order
         if order.after and order.after not in self._working:
             return  # that one is over already
-        working.left = Decimal(str(order.quantity))
+        working.left, working.cause = Decimal(str(order.quantity)), self._cause
         self._working[order.id] = working
         self.account.open_orders[order.id] = order
         if not order.after:
-            self._queue.append(working)
+            self._queue.append((working, True))
 
     # -- what the venue is asked for ------------------------------------------------------------------------------
 
     def next_action(self) -> Action | None:
         """What to do now; carry it out and report what came of it before asking again. None: nothing is left."""
         while self._queue:
-            step = self._queue.popleft()
-            if isinstance(step, str):
-                if step in self._working:
-                    return Withdraw(step)
-            elif step.order.id in self._working:
-                action = self._on_grid(step)
-                if action is not None:
-                    return action
-                self.on_end(step.order.id)
+            working, submits = self._queue.popleft()
+            if working.order.id not in self._working:
+                continue
+            if not submits:
+                return Withdraw(working.order.id, working.cause)
+            action = self._on_grid(working)
+            if action is not None:
+                return action
+            self.on_end(working.order.id)
         return None
 
     def _on_grid(self, working: _Working) -> Submit | None:
@@ -244,7 +251,7 @@ class Runner:
         if quantity <= 0 or quantity < traded.min_quantity or quantity * (limit or stop or last) < traded.min_notional:
             return None
         working.left, working.price, working.submitted = quantity, price, True
-        return Submit(order, quantity, limit, stop)
+        return Submit(order, quantity, limit, stop, working.cause)
 
     def _limit_price(self, order: Order, traded: Instrument) -> Decimal | None:
         if "limit" not in order.kind:
@@ -274,45 +281,3 @@ class Runner:
         """Cash and positions at the last closes, exactly."""
         marks = {name: Decimal(str(price)) for name, price in self.account.prices.items()}
         return self.cash + sum((held * marks[name] for name, held in self.held.items() if held), ZERO)
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What came of one action: trades in their order, and the ids of orders that are over."""
-
-    executions: Sequence[Execution] = ()
-    ended: Sequence[str] = ()
-
-
-NOTHING = Outcome()
-
-
-def events(runner: Runner, since: Outcome, bars: Iterable[Bar]) -> Generator[Action, Outcome, None]:
-    """Hand the runner what has happened and give out, one by one, what to do about it.
-
-    Whoever drives it sends the outcome of each action back. First come the executions since the last time, by time,
-    instrument and trade id, then the orders that ended, then the bars: the same order of events everywhere.
-    """
-    for execution in in_order(since.executions, runner):
-        runner.on_execution(execution)
-        yield from _carry_out(runner)
-    for order_id in since.ended:
-        runner.on_end(order_id)
-    for bar in bars:
-        runner.on_bar(bar)
-        yield from _carry_out(runner)
-
-
-def _carry_out(runner: Runner) -> Generator[Action, Outcome, None]:
-    while (action := runner.next_action()) is not None:
-        outcome = yield action
-        for execution in in_order(outcome.executions, runner):
-            runner.on_execution(execution)
-        for order_id in outcome.ended:
-            runner.on_end(order_id)
-
-
-def in_order(executions: Iterable[Execution], runner: Runner) -> list[Execution]:
-    """By time, then in the order of the instruments, then by trade id."""
-    names = list(runner.instruments)
-    return sorted(executions, key=lambda e: (e.time, names.index(e.instrument), e.trade_id))

@@ -8,7 +8,7 @@ rests at the venue from then on; a limit so attached only where the order filled
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -19,6 +19,7 @@ from market import execution as x
 from market.bars import Bars
 from market.conditions import Conditions, Terms
 from market.execution import Floats, Ledger
+from market.order_intake import OrderIntake
 from market.strategy import Account, Bar, Cancel, Command, Fill, Order, Side, Strategy, Target, WeightStrategy
 
 Rows: TypeAlias = list[list[float]]
@@ -128,8 +129,7 @@ class Simulation:
         self._planned = np.zeros(len(bars.instruments))
         self._fills: list[NDArray[np.float64]] = []
         self._row = np.empty((1, x.FILL_FIELDS))
-        self._numbers = 0
-        self._ids: set[str] = set()
+        self._intake = OrderIntake(type(strategy).__name__, self._columns)
         self._t = 0
 
     def run(self) -> Run:
@@ -175,7 +175,7 @@ class Simulation:
             elif isinstance(command, Target):
                 self._take_target(command, arrives)
             elif isinstance(command, Order):
-                self._add(self._numbered(command), arrives)
+                self._add(self._intake.take(command), arrives)
             else:
                 raise UsageError(f"{self._name}: expected Order, Target or Cancel, found {command!r:.100}.")
 
@@ -193,23 +193,7 @@ class Simulation:
             return
         self._planned[j] += quantity
         side: Side = "buy" if quantity > 0 else "sell"
-        self._add(self._numbered(Order(target.instrument, side, abs(quantity))), arrives, target=True)
-
-    def _numbered(self, order: Order) -> Order:
-        prices = [order.limit_price] if "limit" in order.kind else []
-        prices += [order.stop_price] if "stop" in order.kind else []
-        sound = order.instrument in self._columns and order.side in ("buy", "sell")
-        sound = sound and order.kind in ("market", "limit", "stop", "stop_limit")
-        sound = sound and order.time_in_force in ("gtc", "ioc", "fok")
-        if not sound or not all(value > 0 and math.isfinite(value) for value in [order.quantity, *prices]):
-            raise UsageError(f"{self._name}: {order} needs a known instrument and kind, quantity and prices above 0.")
-        if order.id in self._ids or (order.after and order.after not in self._ids):
-            raise UsageError(f"{self._name}: {order} needs an id not used before, and `after` one that was.")
-        if not order.id:
-            self._numbers += 1
-            order = replace(order, id=f"#{self._numbers}")
-        self._ids.add(order.id)
-        return order
+        self._add(self._intake.take(Order(target.instrument, side, abs(quantity))), arrives, target=True)
 
     def _add(self, order: Order, arrives: int, target: bool = False) -> None:
         j = self._columns[order.instrument]

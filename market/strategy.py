@@ -147,7 +147,7 @@ class Account:
     positions: dict[str, float] = field(default_factory=dict)
     """Base; negative when short."""
     prices: dict[str, float] = field(default_factory=dict)
-    """Last close of each instrument."""
+    """Last close of each instrument; where the strategy hears of books or trades, the newest mid or price."""
     open_orders: dict[str, Order] = field(default_factory=dict)
     left: dict[str, float] = field(default_factory=dict)
     """What is left of open orders that filled in part, by their id."""
@@ -187,7 +187,7 @@ class Strategy:
         return ()
 
     def on_book(self, book: Book, account: Account) -> Iterable[Command]:
-        """An order book changed."""
+        """The levels shown of an order book changed; both sides are empty while the book is lost."""
         return ()
 
     def on_trade(self, trade: Trade, account: Account) -> Iterable[Command]:
@@ -195,7 +195,10 @@ class Strategy:
         return ()
 
     def on_time(self, time: int, account: Account) -> Iterable[Command]:
-        """A multiple of `interval_us` was reached, after all that was known by then."""
+        """A multiple of `interval_us` was reached, after all that was known by then.
+
+        Live hears of time by what the market sends: of several multiples that passed meanwhile the newest is called.
+        """
         return ()
 
     def on_fill(self, fill: Fill, account: Account) -> Iterable[Command]:

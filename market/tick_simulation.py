@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 
 import numpy as np
 
@@ -14,6 +13,7 @@ from market.desk import Desk, Integers, Room
 from market.execution import Floats
 from market.feed import Feed
 from market.l2_backtest import check, desk_for, finish
+from market.order_intake import OrderIntake
 from market.recorded_venue import FOREVER, play
 from market.strategy import (
     Account,
@@ -52,6 +52,7 @@ class TickSimulation:
             cash=conditions.capital / conditions.size,
             grid=dict(zip(feed.instruments, sizes, strict=True)),
         )
+        self._intake = OrderIntake(type(strategy).__name__, feed.instruments)
         self._numbers: dict[str, int] = {}
         self._names: dict[int, str] = {}
         self._ended: dict[str, bool] = {}  # whether the order had filled
@@ -191,7 +192,7 @@ class TickSimulation:
             elif isinstance(command, Target):
                 self._take_target(command)
             elif isinstance(command, Order):
-                self._send(self._checked(command))
+                self._send(self._intake.take(command))
             else:
                 raise UsageError(f"{self._name}: expected Order, Target or Cancel, found {command!r:.100}.")
 
@@ -212,21 +213,10 @@ class TickSimulation:
         lot = self._account.grid[target.instrument][1]
         if abs(quantity) < lot * (1 - 1e-9):
             return
-        order = self._checked(Order(target.instrument, "buy" if quantity > 0 else "sell", abs(quantity)))
+        order = self._intake.take(Order(target.instrument, "buy" if quantity > 0 else "sell", abs(quantity)))
         lots = math.floor(abs(quantity) / lot + 1e-9)
         self._targets[order.id] = math.copysign(lots * lot, quantity)
         self._send(order)
-
-    def _checked(self, order: Order) -> Order:
-        prices = [order.limit_price] if "limit" in order.kind else []
-        prices += [order.stop_price] if "stop" in order.kind else []
-        sound = order.instrument in self._account.grid and order.side in ("buy", "sell")
-        sound = sound and order.kind in KINDS and order.time_in_force in FORCES
-        if not sound or not all(value > 0 and math.isfinite(value) for value in [order.quantity, *prices]):
-            raise UsageError(f"{self._name}: {order} needs a known instrument and kind, quantity and prices above 0.")
-        if order.id in self._numbers or (order.after and order.after not in self._numbers):
-            raise UsageError(f"{self._name}: {order} needs an id not used before, and `after` one that was.")
-        return order if order.id else replace(order, id=f"#{len(self._numbers) + 1}")
 
     def _send(self, order: Order) -> None:
         """Round to the grid (a quantity down, prices to the nearest tick) and send; less than a lot is not sent."""

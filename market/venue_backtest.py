@@ -1,8 +1,9 @@
 """Backtest a strategy against the embedded exchange itself, in process and in virtual time.
 
 The same seed gives the same agents, the same matching and the same fills as `python -m market.server --seed N`; there
-is no network and no waiting. The market stops at every multiple of `step`, there the strategy hears of its fills and
-of the bars that closed, and its orders arrive at that instant: exactly what `--speed lockstep` does for a live node.
+is no network and no waiting. The market stops at every multiple of `step`, there the strategy hears of its fills, of
+trades, books and bars, and of the time (`market/turns.py`), and its orders arrive at that instant: exactly what
+`--speed lockstep` does for a live node. A step is a minute, or less where the strategy asks for more (`Runner.step`).
 """
 
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ import numpy as np
 
 from lake.errors import UsageError
 from lake.instruments import Instrument
-from lake.intervals import HOUR, MILLISECOND, MINUTE, timeframe_us
+from lake.intervals import HOUR, MILLISECOND, timeframe_us
 from market import execution as x
 from market.bars import Bars
 from market.book import BUY, SELL
@@ -24,11 +25,13 @@ from market.exchange import Exchange
 from market.orders import Fill, NewOrder, TimeInForce
 from market.orders import Order as VenueOrder
 from market.reports import amount, price_text, quantity_text
-from market.runner import Action, Execution, Outcome, Runner, Submit, events
+from market.runner import Runner
 from market.scenario import Scenario
 from market.simulation import Run
 from market.strategy import Bar, Side, Strategy
+from market.turns import Action, Execution, Outcome, Submit, events, in_turn
 from market.venue import build_venue
+from market.venue_news import VenueNews
 
 TYPES = {"market": "MARKET", "limit": "LIMIT", "stop": "STOP_LOSS", "stop_limit": "STOP_LOSS_LIMIT"}
 IN_FORCE: dict[str, TimeInForce] = {"gtc": "GTC", "ioc": "IOC", "fok": "FOK"}
@@ -85,6 +88,7 @@ class Desk:
         self._own: dict[int, dict[int, str]] = {i: {} for i in self._columns.values()}
         self._open: dict[str, VenueOrder] = {}
         self._length = timeframe_us(timeframe)
+        self._news = VenueNews(exchange, runner, self._columns)
         self.run = VenueRun(runner, exchange.time, exchange.time)
 
     def show_history(self) -> None:
@@ -97,21 +101,28 @@ class Desk:
                     self._runner.on_history(self._bar(name, opened))
 
     def play(self, end: int, step: int) -> VenueRun:
-        """Let the market run to `end`, stopping at every multiple of `step`."""
+        """Let the market run to `end`, standing where it is and at every multiple of `step`."""
         exchange = self._exchange
+        self._empty_outbox()
+        self._stand(closed=False)
         while exchange.time < end:
             exchange.advance(min((exchange.time // step + 1) * step, end))
-            for each in fields(exchange.outbox):
-                getattr(exchange.outbox, each.name).clear()  # nobody listens here
-            self._stand()
+            self._stand(closed=exchange.time % self._length == 0)
         self.run.end = exchange.time
         return self.run
 
-    def _stand(self) -> None:
-        """What happens while the market stands."""
-        closed = self._exchange.time % self._length == 0
-        bars = [self._bar(name, self._exchange.time - self._length) for name in self._columns] if closed else []
-        steps = events(self._runner, self._outcome(), bars)
+    def _empty_outbox(self) -> None:
+        outbox = self._exchange.outbox
+        for each in fields(outbox):
+            getattr(outbox, each.name).clear()
+
+    def _stand(self, closed: bool) -> None:
+        """What happens while the market stands; what our orders do now is news of the next time."""
+        time = self._exchange.time
+        bars = [self._bar(name, time - self._length) for name in self._columns] if closed else []
+        heard = in_turn(self._news.take(), self._runner)
+        self._empty_outbox()
+        steps = events(self._runner, self._outcome(), [*heard, *bars, *self._runner.moments(time)])
         action = next(steps, None)
         while action is not None:
             try:
@@ -210,12 +221,12 @@ def new_order(i: int, action: Submit) -> NewOrder:
 
 def backtest_venue(
     strategy: Strategy, scenario: Scenario, hours: float, conditions: Conditions,
-    traded: Sequence[Instrument], timeframe: str = "5m", step: int = MINUTE,
+    traded: Sequence[Instrument], timeframe: str = "5m", step: int = 0,
 ) -> tuple[VenueRun, Run]:  # fmt: skip
     """Run a strategy for so many market hours after the history; returns what happened and the same to be measured.
 
     The account begins with the conditions' capital and pays their `fee_bps`; slippage and impact are the market's own,
-    so the conditions' are not used. Commands of a bar arrive at its close.
+    so the conditions' are not used. Commands of a bar arrive at its close. `step` 0 is as often as the strategy asks.
 
     Raises:
         UsageError: the hours are no whole number of bars, or the strategy's commands make no sense.
@@ -230,7 +241,7 @@ def backtest_venue(
     desk = Desk(venue.exchange, runner, timeframe)
     desk.show_history()
     start = venue.exchange.time
-    run = desk.play(start + span, step)
+    run = desk.play(start + span, step or runner.step)
     return run, measurable(run, desk.bars(start, span // length), conditions)
 
 

@@ -21,7 +21,10 @@ def add_venue_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument("--hours", type=float, default=24.0, help="of market time, after the history")
     group.add_argument("--days", type=int, default=180, help="of history, as market.server --days")
     group.add_argument("--timeframe", default="5m", help="of the bars the strategy sees")
-    group.add_argument("--step", default="1m", help="when orders and fills pass: every 1m, 5m, or so many ms")
+    group.add_argument(
+        "--step",
+        help="when orders and fills pass: every 1m, 5m, or so many ms (default: as often as the strategy asks)",
+    )
 
 
 def venue_run(strategy: Strategy, arguments: argparse.Namespace, conditions: Conditions, names: Sequence[str]) -> Run:
@@ -41,5 +44,11 @@ def venue_run(strategy: Strategy, arguments: argparse.Namespace, conditions: Con
     traded = instruments(names or tuple(INSTRUMENTS)[:6])
     scenario = Scenario(arguments.seed, days=arguments.days)
     return backtest_venue(
-        strategy, scenario, arguments.hours, conditions, traded, arguments.timeframe, parse_step(arguments.step)
+        strategy,
+        scenario,
+        arguments.hours,
+        conditions,
+        traded,
+        arguments.timeframe,
+        parse_step(arguments.step) if arguments.step else 0,
     )[1]

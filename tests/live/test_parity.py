@@ -16,6 +16,7 @@ from live.journal import Journal
 from live.node import Node
 from live.settings import LiveSettings
 from market.conditions import Conditions
+from market.runner import Runner
 from market.scenario import Scenario
 from market.server import listening
 from market.strategy import apply_settings
@@ -27,6 +28,8 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "examples"
 STRATEGIES = {
     "momentum": (str(EXAMPLES / "momentum.py"), {"lookback": "6", "scale": "0.002"}),
     "reversion": (str(EXAMPLES / "reversion.py"), {"share": "0.05"}),
+    "maker": (str(EXAMPLES / "market_maker.py"), {}),
+    "flow": (str(EXAMPLES / "flow.py"), {}),
 }
 TRADED = instruments(("binance:BTC/USDT", "binance:SOL/USDT", "binance:ADA/USDT"))
 CAPITAL = Decimal(10_000)
@@ -42,6 +45,8 @@ def backtest(source: str, settings: dict[str, str], seed: int, hours: float) -> 
 async def trade_live(source: str, settings: dict[str, str], seed: int, hours: float, home: Path) -> list[Record]:
     """Live's journal after so many hours in lockstep with a served exchange, stopped where they end."""
     venue = build_venue(Scenario(seed, days=DAYS), "lockstep", True, 1, Decimal(5), CAPITAL * len(TRADED))
+    strategy = apply_settings(load_strategy(source), settings)
+    venue.lockstep.step = Runner(strategy, TRADED, CAPITAL).step
     end = venue.exchange.time + round(hours * HOUR)
     async with listening(venue) as (public, admin), aiohttp.ClientSession() as http:
         body: dict[str, Any] = {"to": end, "clients": 1, "wait": 0}
@@ -85,6 +90,8 @@ def cash_and_positions(records: list[Record]) -> tuple[Decimal, dict[str, Decima
     ("name", "seed", "hours"),
     [
         ("momentum", 1, 1.0), ("momentum", 2, 1.0), ("reversion", 1, 0.5), ("reversion", 2, 0.5),
+        ("maker", 1, 1 / 12), ("flow", 1, 0.25),
+        pytest.param("maker", 3, 1.0, marks=pytest.mark.slow), pytest.param("flow", 4, 2.0, marks=pytest.mark.slow),
         pytest.param("reversion", 4, 4.0, marks=pytest.mark.slow),
         pytest.param("momentum", 5, 4.0, marks=pytest.mark.slow),
     ],
@@ -101,7 +108,10 @@ async def test_backtest_and_live_give_the_same_orders_and_the_same_profit(
     cash, held = cash_and_positions(records)
     assert (cash, held) == (run.runner.cash - run.runner.capital, run.runner.held)
     assert len(run.executions) == sum(r["kind"] == "fill" for r in records)
-    assert len({r["decision_id"] for r in records if r["kind"] == "decision"}) == len(TRADED) * round(hours * 12)
+    decisions = {r["decision_id"]: r for r in records if r["kind"] == "decision"}
+    bars = [r for r in decisions.values() if r["reason"] == "strategy"]
+    assert len(bars) == len(TRADED) * round(hours * 12)
+    assert all(r["decision_id"] in decisions for r in records if r["kind"] == "intent")
 
 
 async def test_the_command_finds_no_difference_in_lockstep_and_says_where_one_comes_from(tmp_path: Path) -> None:

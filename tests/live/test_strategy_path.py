@@ -20,10 +20,10 @@ from live.feed import Frame
 from live.lockstep import Reached, Standing, standing_of
 from live.orders import Side, Status
 from live.risk import Limits
-from live.strategy_path import StrategyPath, refuse_streams
+from live.strategy_path import StrategyPath
 from market.runner import Runner
 from market.strategy import Account as View
-from market.strategy import Bar, Book, Cancel, Command, Fill, Order, Strategy, Target
+from market.strategy import Bar, Cancel, Command, Fill, Order, Strategy, Target
 from tests.live.fakes import BTC, PRICE, TRADED, FakeVenue, market_order, open_account, open_gateway, start
 
 BAR = 5 * MINUTE
@@ -224,16 +224,6 @@ async def test_conditions_of_an_order_reach_the_journal_and_the_gateway(folder: 
     orders = list(world.account.ledger.orders.values())
     assert (orders[0].request.post_only, orders[1].request.stop_price) == (True, Decimal("40900.00"))
     assert PRICE[BTC] == 40_000
-
-
-def test_strategies_over_books_are_refused_with_a_way_out() -> None:
-    class Maker(Strategy):
-        def on_book(self, book: Book, account: View) -> Iterable[Command]:
-            return ()
-
-    with pytest.raises(UsageError, match="on_book"):
-        refuse_streams(Maker())
-    refuse_streams(Scripted())
 
 
 def test_the_words_of_standing_and_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -10,7 +10,7 @@ from lake.intervals import DAY
 from market.attribution import Arrival, Result, attribute, rerun, result_of
 from market.conditions import Conditions
 from market.orders import NewOrder
-from market.runner import Execution
+from market.turns import Execution
 from market.scenario import Scenario, epoch_us
 
 BTC = instrument("binance:BTC/USDT")

@@ -8,8 +8,9 @@ import pytest
 
 from lake.errors import UsageError
 from lake.instruments import instruments
-from market.runner import Execution, Outcome, Runner, Submit, Withdraw, events
+from market.runner import Runner
 from market.strategy import Account, Bar, Cancel, Command, Fill, Order, Strategy, Target
+from market.turns import Execution, Outcome, Submit, Withdraw, events
 
 BTC, ADA = "binance:BTC/USDT", "binance:ADA/USDT"
 TRADED = instruments((BTC, ADA))
