@@ -3,6 +3,7 @@
 order → decision → prediction → model version → training run → feature service → table versions → raw messages
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -20,7 +21,7 @@ from lake.storage import Lake
 from lake.tables import table
 from lake.tables.bars import RAW_BARS
 from lake.tables.features import FEATURES_5M
-from lake.tables.trading import DECISIONS, FILLS, ORDERS
+from lake.tables.trading import DECISION_EVENTS, DECISIONS, FILLS, ORDERS
 
 LIVE_STREAMS = ("ws:kline_5m", "rest:klines_5m")
 """What live read: closed-bar frames, and the rows it fetched for its history and for gaps."""
@@ -67,6 +68,15 @@ class Books:
     def decisions(self, orders: list[Row]) -> dict[str, Row]:
         wanted = [order["decision_id"] for order in orders]
         rows = self.lake.scan(DECISIONS).filter(pl.col("decision_id").is_in(wanted)).collect().to_dicts()
+        return {row["decision_id"]: row for row in rows}
+
+    def events(self, decisions: Iterable[str]) -> dict[str, Row]:
+        """The books, trades and times behind decisions, by decision id."""
+        wanted = list(decisions)
+        try:
+            rows = self.lake.scan(DECISION_EVENTS).filter(pl.col("decision_id").is_in(wanted)).collect().to_dicts()
+        except NothingStored:
+            rows = []
         return {row["decision_id"]: row for row in rows}
 
     def fills(self, orders: list[Row]) -> dict[str, list[Row]]:

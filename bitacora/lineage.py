@@ -1,10 +1,12 @@
 """`bitacora lineage`: the chain behind an order, link by link; a link that does not resolve is a problem.
 
     order → decision → prediction → model version → training run → feature service → table versions → raw messages
+    order → decision → strategy → the book, trade or time it decided on
 
 `--verify` computes features and prediction again from the raw messages and compares them with the decision's.
 """
 
+import hashlib
 import os
 from typing import Any
 
@@ -23,8 +25,10 @@ from lake.settings import HomeSettings, LakeSettings, read_settings
 from lake.storage import Lake
 
 PREDICTION_TOLERANCE = 1e-9
-STRATEGY = "strategy"
-"""Reason of a decision made by a strategy file: the chain ends there, and there is no prediction to recompute."""
+EVENTS = ("book", "trade", "time")
+"""Reasons of a strategy's decisions that no closed bar led to."""
+STRATEGY = ("strategy", *EVENTS)
+"""Reasons of decisions made by a strategy file: the chain ends there, and there is no prediction to recompute."""
 
 
 class Tracer:
@@ -34,7 +38,8 @@ class Tracer:
         self.books, self.orders = books, orders
         self.decisions = books.decisions(orders)
         self.fills = books.fills(orders)
-        self.raw = books.raw_bars(list(self.decisions.values()))
+        self.events = books.events(self.decisions)
+        self.raw = books.raw_bars([row for row in self.decisions.values() if row["reason"] not in EVENTS])
         self.gold = books.gold_features(list(self.decisions.values()))
         self.services = Services().by_hash
         self.graphs = Graphs()
@@ -49,7 +54,7 @@ class Tracer:
             problems.append(f"decision {order['decision_id']} is not stored")
         else:
             self._follow(chain, problems, decision)
-            if verify and decision["reason"] != STRATEGY:
+            if verify and decision["reason"] not in STRATEGY:
                 chain["verified"] = self._verify(problems, decision)
         return {"order_id": order["order_id"], "client_order_id": order["client_order_id"], "ok": not problems,
                 "links": chain, "problems": problems}  # fmt: skip
@@ -65,17 +70,35 @@ class Tracer:
             "target_weight": decision["target_weight"],
         }  # fmt: skip
         chain["prediction"] = decision["prediction"]
-        model = None if decision["reason"] == STRATEGY else self._model(decision)
+        model = None if decision["reason"] in STRATEGY else self._model(decision)
         if model is None:
             chain["strategy"] = {"name": decision["model_name"], "file_sha256": decision["manifest_sha256"]}
         elif isinstance(model, str):
             problems.append(model)
         else:
             self._follow_model(chain, problems, decision, model)
+        if decision["reason"] in EVENTS:
+            self._follow_event(chain, problems, decision)
+            return
         hashes = self._frames(decision)
         chain["raw_messages"] = {"closing_frame": decision["frame_hash"], "bars_behind_it": self._bars_behind(decision)}
         if decision["frame_hash"] not in hashes:
             problems.append(f"raw message {decision['frame_hash']} is not in bronze")
+
+    def _follow_event(self, chain: dict[str, Any], problems: list[str], decision: Row) -> None:
+        """The book, trade or time behind the decision, as it was shown, by its hash."""
+        event = self.events.get(decision["decision_id"])
+        if event is None:
+            problems.append(f"the {decision['reason']} behind decision {decision['decision_id']} is not stored")
+            return
+        chain["event"] = {
+            "kind": event["kind"], "instrument": event["instrument"], "id": event["event_id"],
+            "market_time": _time(event["event_time"]), "received": _time(event["received_time"]),
+            "payload_hash": event["payload_hash"],
+        }  # fmt: skip
+        found = hashlib.sha256(event["payload"].encode()).hexdigest()
+        if found != decision["frame_hash"]:
+            problems.append(f"the event's payload has SHA-256 {found}, decided on {decision['frame_hash']}")
 
     def _follow_model(self, chain: dict[str, Any], problems: list[str], decision: Row, model: Model) -> None:
         manifest = model.manifest

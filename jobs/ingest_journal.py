@@ -1,7 +1,8 @@
 """Land live's journal in the lake: raw frames in bronze; decisions, orders and fills in gold.
 
 Reads   BITACORA_HOME/live/journal/*.log, or --journal (a file or a folder); a torn last line is left out
-Writes  bronze raw_bars_v1 (every frame as it stood on the wire), gold decisions_v1, orders_v1, fills_v1
+Writes  bronze raw_bars_v1 (every frame as it stood on the wire), gold decisions_v1, decision_events_v1, orders_v1,
+        fills_v1
 
 What is already held is skipped, an order whose state moved on is updated; so it may run while live trades, and again.
 """
@@ -25,7 +26,7 @@ from lake.intervals import month_of
 from lake.journal import Record, of_kind, read_journal
 from lake.storage import Lake
 from lake.table import TIME, Table
-from lake.tables import DECISIONS, FILLS, ORDERS, RAW_BARS
+from lake.tables import DECISION_EVENTS, DECISIONS, FILLS, ORDERS, RAW_BARS
 
 
 def journal_files(where: Path) -> list[Path]:
@@ -61,6 +62,25 @@ def frames(records: list[Record], run_id: str, received: int) -> list[dict[str, 
 
 def decisions(records: list[Record]) -> list[dict[str, Any]]:
     return [_columns(r, DECISIONS) for r in of_kind(records, "decision")]
+
+
+def decision_events(records: list[Record]) -> list[dict[str, Any]]:
+    """What led to the decisions that no closed bar led to."""
+    return [
+        {
+            "decision_id": r["decision_id"],
+            "kind": r["event"]["kind"],
+            "instrument": r["event"]["instrument"],
+            "event_id": r["event"]["id"],
+            "event_time": r["event"]["market_time"],
+            "available_time": r["available_time"],
+            "received_time": r["event"]["received_time"],
+            "payload": r["event"]["payload"],
+            "payload_hash": r["frame_hash"],
+        }
+        for r in of_kind(records, "decision")
+        if "event" in r
+    ]
 
 
 def fills(records: list[Record]) -> list[dict[str, Any]]:
@@ -127,10 +147,11 @@ def run(job: Job) -> dict[str, Any]:
     where = job.arguments.journal or job.home.home / "live" / "journal"
     records = [record for path in journal_files(where) for record in read_journal(path)[0]]
     received = time.time_ns() // 1000
-    with writing(job.home.home, RAW_BARS, DECISIONS, ORDERS, FILLS):
+    with writing(job.home.home, RAW_BARS, DECISIONS, DECISION_EVENTS, ORDERS, FILLS):
         work: list[tuple[Table, list[dict[str, Any]], Callable[[Lake, Table, pa.Table, str], int]]] = [
             (RAW_BARS, frames(records, job.run_id, received), store),
             (DECISIONS, decisions(records), store),
+            (DECISION_EVENTS, decision_events(records), store),
             (ORDERS, orders(records), _upsert),
             (FILLS, fills(records), store),
         ]

@@ -9,7 +9,8 @@ Kinds and their fields (prices, quantities, fees as decimal text; times in UTC m
     start     journal_id, balances {asset: text}, instruments [...], settings
     frame     stream, instrument, open_time, market_time, payload (the venue's text, unchanged), payload_hash
     model     model_name, model_version, manifest_sha256, action (load | refuse), why
-    decision  the columns of the table decisions_v1
+    decision  the columns of the table decisions_v1; where a book, a trade or the time led to orders, also event:
+              kind, instrument, id, market_time, received_time, payload (the table decision_events_v1)
     intent    client_order_id, decision_id, instrument, side, order_type, price, quantity,
               timestamp (wall milliseconds, signed into the order: the venue refuses it after this plus recvWindow);
               where they apply: stop_price, time_in_force, post_only

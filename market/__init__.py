@@ -7,7 +7,7 @@ the exchange   exchange bookkeeping orders filters candles trades tickers · ven
                clock · rest parameters signing reports streams websockets user_events admin server (docs/market.md)
 derivatives    derivatives futures_* option* volatility_index deribit (docs/market-derivatives.md)
 trouble        faults fault_* gate limits errors (docs/market-faults.md)
-strategies     strategy strategy_file tick_strategy policy runner (docs/strategy.md)
+strategies     strategy strategy_file tick_strategy policy · runner order_intake turns (docs/strategy.md)
 backtests      backtest* simulation execution conditions · l2* feed desk queues latency impact tick_* · venue_backtest
                attribution (docs/backtest.md)
 learning       env env_bars env_book (docs/environment.md)

@@ -8,7 +8,7 @@ from lake.tables.features import FEATURES_5M
 from lake.tables.market import BOOK_CHANGES, BOOKS, QUOTES, RAW_FRAMES, TRADES
 from lake.tables.observations import OBSERVATIONS, RAW_ANSWERS
 from lake.tables.texts import TEXT_EMBEDDINGS, TEXT_FEATURES, TEXT_SCORES, TEXTS
-from lake.tables.trading import DECISIONS, FILLS, ORDERS, PROMOTIONS
+from lake.tables.trading import DECISION_EVENTS, DECISIONS, FILLS, ORDERS, PROMOTIONS
 
 __all__ = [
     "BARS_1M",
@@ -16,6 +16,7 @@ __all__ = [
     "BOOKS",
     "BOOK_CHANGES",
     "DECISIONS",
+    "DECISION_EVENTS",
     "FEATURES_5M",
     "FILLS",
     "FUNDING",
@@ -65,6 +66,7 @@ TABLES: dict[str, Table] = {
         BARS_5M,
         FEATURES_5M,
         DECISIONS,
+        DECISION_EVENTS,
         ORDERS,
         FILLS,
         PROMOTIONS,

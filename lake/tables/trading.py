@@ -9,13 +9,14 @@ _TEXT = pa.string()
 DECISIONS = Table(
     name="decisions_v1",
     layer="gold",
-    description="One row per closed bar that live decided on, with the exact feature vector it used.",
+    description="One row per closed bar that live decided on, with the exact feature vector it used; with a strategy "
+    "also one per book, trade or time that led to orders.",
     owner="ops",
     columns=(
         Column("decision_id", _TEXT, "journal id and sequence number."),
         Column("instrument", _TEXT, "Instrument id."),
-        Column("open_time", TIME, "Open of the bar decided on."),
-        Column("event_time", TIME, "Close of that bar (market clock)."),
+        Column("open_time", TIME, "Open of the bar decided on, or of the bar its event fell in."),
+        Column("event_time", TIME, "Close of that bar, or when the event happened (market clock)."),
         Column("available_time", TIME, "Market time at which the decision was made."),
         Column("service_hash", _TEXT, "Feature service hash of the bundle."),
         Column("features", pa.list_(pa.float64()), "In the order of the bundle's feature list; null is NaN."),
@@ -26,8 +27,33 @@ DECISIONS = Table(
         Column("model_version", pa.int64(), "Registry version.", nullable=True),
         Column("manifest_sha256", _TEXT, "Digest of the bundle, or of the strategy's file.", nullable=True),
         Column("target_weight", pa.float64(), "Share of the instrument's capital to hold.", "fraction"),
-        Column("frame_hash", _TEXT, "SHA-256 of the raw frame that closed the bar: the bronze row's payload_hash."),
-        Column("reason", _TEXT, "Why: model, strategy, warming, gap, no_model, nan, stale."),
+        Column("frame_hash", _TEXT, "SHA-256 of the frame that closed the bar (in bronze), or of the event's payload."),
+        Column(
+            "reason",
+            _TEXT,
+            "Why: model, strategy, warming, gap, no_model, nan, stale; book, trade, time: see decision_events_v1.",
+        ),
+    ),
+    key=("decision_id",),
+    time_column="event_time",
+    writer="delta-rs",
+)
+
+DECISION_EVENTS = Table(
+    name="decision_events_v1",
+    layer="gold",
+    description="What a strategy was shown when it decided on a book, a trade or the time, as live's journal has it.",
+    owner="ops",
+    columns=(
+        Column("decision_id", _TEXT, "The decision it led to."),
+        Column("kind", _TEXT, "book, trade or time."),
+        Column("instrument", _TEXT, "Whose book or trade; empty for a time."),
+        Column("event_id", pa.int64(), "Last update id the book holds, trade id, or the time in microseconds."),
+        Column("event_time", TIME, "When it happened, by the venue."),
+        Column("available_time", TIME, "Market time of the decision."),
+        Column("received_time", TIME, "Wall clock of the message."),
+        Column("payload", _TEXT, "The trade's message; the levels shown, or what was known at the time, as JSON."),
+        Column("payload_hash", _TEXT, "SHA-256 of the payload: the decision's frame_hash."),
     ),
     key=("decision_id",),
     time_column="event_time",

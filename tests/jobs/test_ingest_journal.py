@@ -65,7 +65,7 @@ def test_every_kind_lands_once_and_a_second_run_changes_nothing(home: Path) -> N
     lake = Lake(str(home / "lake"))
     first = ingest_journal.run(job(home))
     assert {name: t["rows"] for name, t in first["tables"].items()} == {
-        "raw_bars_v1": 1, "decisions_v1": 1, "orders_v1": 1, "fills_v1": 1,
+        "raw_bars_v1": 1, "decisions_v1": 1, "decision_events_v1": 0, "orders_v1": 1, "fills_v1": 1,
     }  # fmt: skip
     before = {t.name: lake.content_hash(t) for t in (RAW_BARS, DECISIONS, ORDERS, FILLS)}
     second = ingest_journal.run(job(home))

@@ -8,10 +8,16 @@ from typing import Any
 import aiohttp
 import pytest
 
+from bitacora.chain import Books
+from bitacora.lineage import Tracer
 from bitacora.parity import Task, intents, judge
+from jobs import ingest_journal
+from jobs.command import Job, parser
 from lake.instruments import instruments
 from lake.intervals import HOUR
 from lake.journal import Record, read_journal
+from lake.settings import HomeSettings
+from lake.storage import Lake
 from live.journal import Journal
 from live.node import Node
 from live.settings import LiveSettings
@@ -72,6 +78,22 @@ async def trade_live(source: str, settings: dict[str, str], seed: int, hours: fl
     return read_journal(home / "live" / "journal" / "journal.log")[0]
 
 
+def traced(home: Path) -> list[dict[str, Any]]:
+    """The chain behind every order, from the lake that the journal was landed in."""
+    arguments = parser("ingest_journal", "")
+    arguments.set_defaults(journal=None)
+    lake = Lake(str(home / "lake"))
+    ingest_journal.run(Job("ingest_journal", HomeSettings(home=home), lake, arguments.parse_args([])))
+    books = Books(lake, FakeRegistry())  # type: ignore[arg-type]
+    orders = books.orders(None)
+    tracer = Tracer(books, orders)
+    return [tracer.trace(order, verify=True) for order in orders]
+
+
+class FakeRegistry:
+    """No strategy asks for a model."""
+
+
 def cash_and_positions(records: list[Record]) -> tuple[Decimal, dict[str, Decimal]]:
     """What the journal's fills add up to, without live's or the runner's arithmetic."""
     cash, held = Decimal(0), {each.id: Decimal(0) for each in TRADED}
@@ -112,6 +134,11 @@ async def test_backtest_and_live_give_the_same_orders_and_the_same_profit(
     bars = [r for r in decisions.values() if r["reason"] == "strategy"]
     assert len(bars) == len(TRADED) * round(hours * 12)
     assert all(r["decision_id"] in decisions for r in records if r["kind"] == "intent")
+    chains = await asyncio.to_thread(traced, tmp_path)
+    assert len(chains) == len(expected)
+    assert [chain["problems"] for chain in chains if not chain["ok"]] == []
+    kinds = {chain["links"]["decision"]["reason"] for chain in chains}
+    assert kinds == {"maker": {"time"}, "flow": {"trade"}}.get(name, {"strategy"})
 
 
 async def test_the_command_finds_no_difference_in_lockstep_and_says_where_one_comes_from(tmp_path: Path) -> None:
