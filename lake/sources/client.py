@@ -1,4 +1,4 @@
-"""One client for every source: pace, retries with jitter, Retry-After, pages that go on where a killed run stopped.
+"""One client for every source: pace, retries with jitter, Retry-After.
 
 What it reports never holds a key: a request is told without it, and a source's own words are stripped of it.
 """
@@ -6,18 +6,15 @@ What it reports never holds a key: a request is told without it, and a source's 
 import email.utils
 import logging
 import time
-from collections.abc import Iterator
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
 import httpx
-import orjson
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, stop_after_attempt, wait_random_exponential
 
 from lake.errors import BadInput, BitacoraError, CredentialsRefused, RateLimited, Unavailable
-from lake.intervals import SECOND, Interval
+from lake.intervals import SECOND
 from lake.sources.settings import SourceSettings
 from lake.sources.source import Answer, Request, Source
 
@@ -30,6 +27,10 @@ MOST_BYTES = 64 * 2**20
 logging.getLogger("httpx").setLevel(logging.WARNING)  # at INFO it writes whole addresses, keys in parameters included
 
 _jitter = wait_random_exponential(multiplier=0.25, max=20)
+
+
+class Refused(Unavailable):
+    """The source answered and said no: asking the same again cannot help."""
 
 
 class _Again(Exception):
@@ -74,7 +75,8 @@ class Client:
         Raises:
             RateLimited: the source asks for a pause beyond our patience, or again and again.
             CredentialsRefused: the key is refused.
-            Unavailable: no answer in six tries, or the request is refused.
+            Unavailable: no answer in six tries.
+            Refused: the source says no to this request.
         """
         if request.wait_seconds:
             time.sleep(request.wait_seconds)
@@ -128,7 +130,7 @@ class Client:
         if status >= 500 or status == 408:
             raise _Again(Unavailable(said))
         if status != 200:
-            raise Unavailable(said + ". The request is refused: are the entity and the interval right?")
+            raise Refused(said + ". The request is refused: are the entity and the interval right?")
 
     def _pace(self) -> None:
         """Keep the declared distance between two requests."""
@@ -178,74 +180,3 @@ def _retry_after(response: httpx.Response) -> float | None:
     except ValueError:
         return None
     return max(0.0, until - _clock(response) / SECOND)
-
-
-@dataclass
-class Cursor:
-    """What an unfinished conversation was told so far: a file per source and entity, gone when it is stored.
-
-    A run that was killed plays these answers back to `pages` and asks for the rest only.
-    """
-
-    path: Path
-    interval: Interval
-    _told: list[dict[str, Any]] = field(default_factory=list)
-
-    @classmethod
-    def open(cls, folder: Path, source: Source, entity: str, interval: Interval | None) -> "Cursor | None":
-        """The unfinished conversation about an entity, if it is about `interval` (None: whatever it is about)."""
-        path = folder / source.name / (quote(entity, safe="") + ".jsonl")
-        if not path.exists():
-            return None
-        lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line end was cut off by the kill
-        if not lines:
-            return None
-        head, *told = (orjson.loads(line) for line in lines)
-        held = Interval(head["start"], head["end"])
-        return cls(path, held, told) if interval in (None, held) else None
-
-    @classmethod
-    def begin(cls, folder: Path, source: Source, entity: str, interval: Interval) -> "Cursor":
-        path = folder / source.name / (quote(entity, safe="") + ".jsonl")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(orjson.dumps({"start": interval.start, "end": interval.end}) + b"\n")
-        return cls(path, interval)
-
-    def replay(self, request: Request) -> Answer | None:
-        """The answer that was already given to this request, in the order of asking."""
-        if self._told and self._told[0]["request"] == request.text():
-            told = self._told.pop(0)
-            return Answer(told["answer"], told["market_time"])
-        self._told.clear()
-        return None
-
-    def add(self, request: Request, answer: Answer) -> None:
-        line = {"request": request.text(), "answer": answer.text, "market_time": answer.market_time}
-        with self.path.open("ab") as stream:
-            stream.write(orjson.dumps(line) + b"\n")
-
-    def done(self) -> None:
-        self.path.unlink(missing_ok=True)
-
-
-def converse(client: Client, entity: str, cursor: Cursor) -> Iterator[tuple[Request, Answer]]:
-    """Every request about the entity with its answer, those of an earlier, killed run included.
-
-    Raises:
-        BadInput: the source's paging does not move on, or an answer does not parse.
-    """
-    pages, seen = client.source.pages(entity, cursor.interval), set[str]()
-    request = next(pages, None)
-    while request is not None:
-        if request.keep and request.text() in seen:
-            raise BadInput(f"{client.source.name}: paging does not move on, asked twice: {request.text():.300}")
-        seen.add(request.text())
-        answer = cursor.replay(request)
-        if answer is None:
-            answer = client.ask(request)
-            cursor.add(request, answer)
-        yield request, answer
-        try:
-            request = pages.send(answer)
-        except StopIteration:
-            return

@@ -2,13 +2,18 @@
 
 import importlib
 import pkgutil
+from collections.abc import Callable, Iterable
 from functools import cache
+from typing import Any
 
 import lake.sources
 from lake.errors import UsageError
-from lake.sources.source import Metric, Source
+from lake.sources.source import Metric, Raw, Source
 
-_MECHANISM = {"__main__", "client", "generated", "registry", "server", "settings", "source", "units"}
+_MECHANISM = {
+    "__main__", "client", "cursor", "files", "generated", "imported", "registry", "server", "settings", "source",
+    "units",
+}  # fmt: skip
 
 
 @cache
@@ -34,6 +39,20 @@ def source(name: str) -> Source:
 
 
 @cache
-def metrics() -> dict[tuple[str, str], Metric]:
-    """Every declared metric by source and name."""
-    return {(s.name, m.name): m for s in sources().values() for m in s.metrics}
+def metric(source_name: str, name: str) -> Metric | None:
+    """A source's metric, else the imported quantity of that name; None: nobody declares it."""
+    from lake.sources.imported import METRICS
+
+    own = sources()[source_name].metric(name) if source_name in sources() else None
+    return own or next((m for m in METRICS if m.name == name), None)
+
+
+def parser(source_name: str, endpoint: str) -> Callable[[Raw], Iterable[Any]]:
+    """What reads an answer of a source, or an imported file.
+
+    Raises:
+        UsageError: no such source.
+    """
+    from lake.sources.files import PREFIX, parse
+
+    return parse if endpoint.startswith(PREFIX) else source(source_name).parse

@@ -105,9 +105,12 @@ class Observation:
     """µs: the end of what the number is about."""
     value: float | None
     known_time: int | None = None
-    """µs: when this number was first published, where the source tells (a vintage); None: it does not."""
+    """µs: when this number was first published, where the source tells (a vintage); None: it does not, and the
+    metric's declared delay counts."""
     unit: str = ""
     """The source's unit where it is not the metric's own."""
+    problem: str = ""
+    """Why the row cannot stand, where the parser sees it: it goes to quarantine with these words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,6 @@ class Metric:
     maximum: float | None = None
     frozen_after: int | None = None
     """So many equal values in a row are a feed that stands still; None: the quantity may well not move."""
-    imported: bool = False
-    """Comes from files alone (`jobs.import_series`), never from an answer."""
 
 
 Pages = Generator[Request, Answer, None]
