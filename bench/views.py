@@ -1,7 +1,8 @@
 """Every feature view alone: microseconds per bar and the budget they are held to.
 
-A view is compiled by itself and scanned over 20,000 bars; printed is the fastest round, since whatever else runs on the
-machine only adds to it. Exit code 1 if a view is over its budget.
+A view is compiled by itself and scanned over 20,000 bars, or rows of a book; printed is the fastest round, since
+whatever else runs on the machine only adds to it. Last, one update of `BookStream` with every view of books (p50), as
+live pays it. Exit code 1 if one is over its budget.
 
     python bench/views.py [--rounds N] [--json]
 """
@@ -10,9 +11,24 @@ import argparse
 import json
 import sys
 import time
+from collections.abc import Callable
 
 import numpy as np
 
+from feature_store.book import BOOK, BookService, BookStream, compute_book
+from feature_store.book_inputs import (
+    ASK_PRICE,
+    ASK_QUANTITY,
+    BID_PRICE,
+    BID_QUANTITY,
+    BUCKET,
+    LEVELS,
+    TIME,
+    TRADE_PRICE,
+    TRADE_QUANTITY,
+    TRADE_SIDE,
+    WIDTH,
+)
 from feature_store.scan import compute
 from feature_store.service import FeatureService, services
 from feature_store.view import FeatureView, Floats, Times
@@ -22,6 +38,7 @@ BARS = 20_000
 START = 1_704_067_200_000_000
 BUDGET_US = 1.0
 """Of a view that is not named below: a window or two of up to 60 bars."""
+BOOK_UPDATE_US = 5.0
 BUDGETS_US = {
     "detrended_fluctuation": 6.0,  # four passes over 256 closes
     "higuchi": 5.0,  # eight passes over 128 closes
@@ -45,16 +62,45 @@ def walk(n: int) -> tuple[Times, Floats]:
     return START + 5 * MINUTE * np.arange(n, dtype=np.int64), bars
 
 
-def microseconds(view: FeatureView, rounds: int) -> float:
-    """Of the fastest round, per bar; the warm-up before each week is scanned too and counts in."""
-    service, (times, bars) = FeatureService(view.name, "5m", (view,)), walk(BARS)
-    compute(service, times, bars)  # compiled, warm
+def books(n: int) -> Floats:
+    """Books of ten levels, every third row a trade."""
+    rng = np.random.default_rng(1)
+    rows, mid = np.zeros((n, WIDTH)), 60_000 + np.cumsum(rng.integers(-2, 3, n)) * 0.1
+    rows[:, TIME] = START + 50_000 * np.arange(n)
+    for price, quantity, sign in ((BID_PRICE, BID_QUANTITY, -0.1), (ASK_PRICE, ASK_QUANTITY, 0.1)):
+        rows[:, price : price + LEVELS] = mid[:, None] + sign * (1 + np.arange(LEVELS))
+        rows[:, quantity : quantity + LEVELS] = rng.lognormal(0, 1, (n, LEVELS))
+    rows[::3, TRADE_SIDE], rows[::3, TRADE_PRICE] = rng.choice([-1.0, 1.0], len(rows[::3])), mid[::3]
+    rows[::3, TRADE_QUANTITY], rows[:, BUCKET] = rng.lognormal(-2, 1.5, len(rows[::3])), 5.0
+    return rows
+
+
+def fastest(run: Callable[[], object], rounds: int) -> float:
+    """Microseconds per row of the fastest round; the warm-up before each week is scanned too and counts in."""
+    run()  # compiled, warm
     taken = []
     for _ in range(rounds):
         start = time.perf_counter()
-        compute(service, times, bars)
+        run()
         taken.append(time.perf_counter() - start)
     return min(taken) / BARS * 1e6
+
+
+def microseconds(view: FeatureView, rounds: int) -> float:
+    service, (times, bars) = FeatureService(view.name, "5m", (view,)), walk(BARS)
+    extras = 50.0 * np.exp(np.cumsum(np.random.default_rng(2).normal(0, 1e-3, (BARS, len(service.extras))), axis=0))
+    matrix = np.hstack([bars, extras])
+    return fastest(lambda: compute(service, times, matrix), rounds)
+
+
+def book_update() -> float:
+    """Median microseconds of one update."""
+    stream, taken = BookStream(), []
+    for row in books(BARS):
+        start = time.perf_counter()
+        stream.update(row)
+        taken.append(time.perf_counter() - start)
+    return float(np.median(taken)) * 1e6
 
 
 def main() -> int:
@@ -62,7 +108,8 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    views = [view for service in services().values() for view in service.views]
+    views = dict.fromkeys(view for service in services().values() for view in service.views)
+    rows_of_books = books(BARS)
     rows = [
         {
             "view": view.name,
@@ -71,11 +118,16 @@ def main() -> int:
         }
         for view in views
     ]
+    for view in BOOK.views:
+        one = BookService(view.name, (view,))
+        taken = fastest(lambda s=one: compute_book(s, rows_of_books), arguments.rounds)
+        rows.append({"view": view.name, "us": taken, "budget_us": BUDGET_US})
+    rows.append({"view": "one update of book_1", "us": book_update(), "budget_us": BOOK_UPDATE_US})
     if arguments.json:
         print(json.dumps(rows, indent=2))
     else:
         for row in rows:
-            print(f"{row['view']:22} {row['us']:7.2f} µs per bar, budget {row['budget_us']:.1f}")
+            print(f"{row['view']:22} {row['us']:7.2f} µs, budget {row['budget_us']:.1f}")
     return int(any(row["us"] > row["budget_us"] for row in rows))
 
 
