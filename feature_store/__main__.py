@@ -1,4 +1,7 @@
-"""python -m feature_store list | compute | join | leaks: features from files, without lake or JVM."""
+"""python -m feature_store list | compute | join | leaks: features from files, without lake or JVM.
+
+materialize | online | rebuild, and join --save: from the lake, without a JVM either.
+"""
 
 import argparse
 import json
@@ -13,6 +16,7 @@ from feature_store.errors import LeakFound
 from feature_store.inputs import REFERENCES
 from feature_store.period import SPANS
 from feature_store.service import DEFAULT, DEFAULT_REF, service, services
+from feature_store.stored_commands import add_commands, save_joined
 from lake.command import Parser
 from lake.errors import BitacoraError, UsageError
 from lake.intervals import MINUTE
@@ -34,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m feature_store", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="list|compute|join|leaks")
+    commands = parser.add_subparsers(required=True, metavar="list|compute|join|leaks|materialize|online|rebuild")
 
     listing = commands.add_parser("list", help="the services and what their columns mean")
     listing.add_argument("--service", help="only this one")
@@ -62,11 +66,13 @@ def _parser() -> argparse.ArgumentParser:
 
     joining = commands.add_parser("join", help="attach to labels the newest features available at decision_time")
     joining.add_argument("--labels", type=Path, required=True, help="instrument, decision_time, …")
-    joining.add_argument("--features", type=Path, required=True, help="as written by compute")
+    joining.add_argument("--features", type=Path, help="as written by compute; default: the lake's, with --save")
     joining.add_argument("--columns", help="comma-separated; default: every column of the service")
     joining.add_argument("--service", default=DEFAULT.name, help=f"default {DEFAULT.name}")
     joining.add_argument("--lookback-minutes", type=int, default=60, help="oldest usable row, default 60")
-    joining.add_argument("--out", type=Path, required=True, help="parquet file to write")
+    written = joining.add_mutually_exclusive_group(required=True)
+    written.add_argument("--out", type=Path, help="parquet file to write")
+    written.add_argument("--save", type=Path, metavar="DIR", help="a training set that `rebuild DIR` builds again")
     joining.set_defaults(run=_join)
 
     checking = commands.add_parser(
@@ -90,6 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     checking.add_argument("--seed", type=int, default=0, help="of the cut-offs")
     checking.add_argument("--json", action="store_true", help="one JSON object")
     checking.set_defaults(run=_leaks)
+
+    add_commands(commands)
     return parser
 
 
@@ -133,6 +141,11 @@ def _reference(text: str) -> tuple[str, Path]:
 
 
 def _join(arguments: argparse.Namespace) -> None:
+    if (arguments.save is None) != (arguments.features is not None) or (arguments.save and arguments.columns):
+        raise UsageError("join: expected --features and --out (files), or --save alone (the lake, every column).")
+    if arguments.save is not None:
+        save_joined(arguments.labels, arguments.service, arguments.lookback_minutes, arguments.save)
+        return
     from feature_store.files import read_table
     from feature_store.offline import point_in_time_join
 
