@@ -13,5 +13,7 @@ class VenueSettings(BaseSettings):
     """The venue's name in instrument ids."""
     rest: str = ""
     """Base URL that replaces the venue's own, e.g. the embedded exchange's; empty: the venue itself."""
+    ws: str = ""
+    """The same for WebSockets; empty: made from `rest`, or the venue itself."""
     requests_per_second: float = Field(default=0.0, ge=0.0)
     """Pace; 0 keeps ccxt's own for the venue."""
