@@ -177,8 +177,8 @@ def venue_symbol(feed: str, instrument: str) -> str:
     expiry = settled.partition("-")[2]
     coin = {"BTC": "XBT", "DOGE": "XDG"}.get(base, base)
     spellings = [
-        f"{base}PERP", base + quote, f"{base}{quote}_{expiry}", f"{base}{quote}_PERP", f"{base}-{quote}", f"{base}-{quote}-SWAP",
-        f"{base}-{quote}-{expiry}", f"{coin}/{quote}", f"PI_{coin}{quote}", f"PF_{coin}{quote}",
+        f"{base}PERP", base + quote, f"{base}{quote}_{expiry}", f"{base}{quote}_PERP", f"{base}-{quote}",
+        f"{base}-{quote}-SWAP", f"{base}-{quote}-{expiry}", f"{coin}/{quote}", f"PI_{coin}{quote}", f"PF_{coin}{quote}",
         f"FI_{coin}{quote}_{expiry}", f"{base}-PERPETUAL", f"{base}_{quote}-PERPETUAL",
     ]  # fmt: skip
     for spelling in spellings:
