@@ -15,9 +15,15 @@ from lake.tables import TABLES, table
 
 app = typer.Typer(no_args_is_help=True, help="What is stored: tables, rows, versions, content hashes. No JVM needed.")
 
-Name = Annotated[str, typer.Argument(help="A table's name, e.g. bars_5m_v1; add _quarantine for its refused rows.")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A table's name, e.g. bars_5m_v1; add _quarantine for its refused rows, _history for the replaced."
+    ),
+]
 Start = Annotated[str | None, typer.Option(help="First instant, ISO 8601 UTC or ms.")]
 End = Annotated[str | None, typer.Option(help="End, exclusive.")]
+AsOf = Annotated[str | None, typer.Option(help="As it was known at this instant, corrections since then undone.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON instead of text.")]
 
 
@@ -67,9 +73,15 @@ def read(
     start: Start = None,
     end: End = None,
     version: Annotated[int | None, typer.Option(help="An older version of the table.")] = None,
+    as_of: AsOf = None,
 ) -> None:
     """Write the rows of an interval to a Parquet file."""
-    frame = the_lake().scan(table(name), _interval(start, end), version).collect()
+    if as_of and version is not None:
+        raise UsageError("read: expected --version or --as-of, found both.")
+    if as_of:
+        frame = the_lake().as_of(table(name), parse_time(as_of), _interval(start, end)).collect()
+    else:
+        frame = the_lake().scan(table(name), _interval(start, end), version).collect()
     out.parent.mkdir(parents=True, exist_ok=True)
     frame.write_parquet(out)
     print(f"{frame.height:,} rows of {name} in {out}")
@@ -80,6 +92,7 @@ def sql(
     statement: Annotated[str, typer.Argument(help="One statement that reads, e.g. SELECT count(*) FROM bars_1m_v1.")],
     out: Annotated[Path | None, typer.Option(help="Write the answer to a .parquet or .csv file.")] = None,
     at: Annotated[list[str] | None, typer.Option(help="TABLE=VERSION, an older version; repeat per table.")] = None,
+    as_of: AsOf = None,
     limit: Annotated[int, typer.Option(help="Rows to print at most.")] = 50,
     as_json: Json = False,
 ) -> None:
@@ -89,7 +102,9 @@ def sql(
     """
     from lake.query import query
 
-    frame = query(the_lake(), statement, dict(map(_table_version, at or ())))
+    if as_of and at:
+        raise UsageError("sql: expected --at or --as-of, found both.")
+    frame = query(the_lake(), statement, dict(map(_table_version, at or ())), parse_time(as_of) if as_of else None)
     if out is not None:
         write_frame(frame, out)
         print(f"{frame.height:,} rows in {out}")

@@ -177,10 +177,12 @@ def run(job: Job) -> dict[str, Any]:
         wanted = hull(
             _interval(job, BARS_5M, RAW_BARS, bronze, streams(lake, "5m")),
             _interval(job, BARS_5M, BARS_1M, silver),
+            _interval(job, BARS_5M, BARS_1M.history(), replaced),
         )
         fives = widen(wanted, timeframe_us("5m"))
         if fives:
-            reads = {RAW_BARS.name: bronze, BARS_1M.name: silver or 0} if whole else {}
+            seen = {RAW_BARS.name: bronze, BARS_1M.name: silver, BARS_1M.history().name: replaced}
+            reads = {name: version for name, version in seen.items() if version is not None} if whole else {}
             built[BARS_5M.name] = build(job, session, source, five_minute, BARS_5M, fives, reads)
             say(told(BARS_5M, built[BARS_5M.name]))
     return _summary(lake, built)

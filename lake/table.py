@@ -65,8 +65,9 @@ class Table:
 
     @property
     def known_column(self) -> str:
-        """Since when a row was known: `available_time`, in bronze the clock of its source or of its receipt."""
-        known = ("available_time", "market_time", "received_time", "event_time")
+        """Since when a row was known: `available_time`, in bronze the clock of its source or of its receipt; a row of
+        a history is one from when it was replaced."""
+        known = ("superseded_time", "available_time", "market_time", "received_time", "event_time")
         return next(name for name in (*known, self.time_column) if name in self.schema.names)
 
     def history(self) -> "Table":
