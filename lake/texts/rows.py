@@ -5,6 +5,7 @@ measured and stored. A body or a text that breaks a rule keeps its reason and go
 """
 
 import hashlib
+import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -55,13 +56,24 @@ def candidates(raw: pl.DataFrame, parsers: Mapping[str, TextParser]) -> pl.DataF
 
 def _read(answer: Row, parser: TextParser) -> Iterator[Row]:
     try:
-        texts = list(parser(_raw(answer)))
+        texts = _texts(parser, answer)
     except (BadInput, AttributeError, LookupError, TypeError, ValueError) as error:
         told = {name: answer[name] for name in ("source", "endpoint", "payload_hash")}
         yield refused(f"the answer does not parse: {type(error).__name__}", told)
         return
     for text in texts:
         yield _judged(answer, text)
+
+
+def _texts(parser: TextParser, answer: Row) -> list[Text]:
+    """The answer's texts; a half of a surrogate pair, with which one text would spoil its whole page, is replaced."""
+    try:
+        return list(parser(_raw(answer)))
+    except BadInput:
+        if "\\ud" not in answer["payload"].lower():
+            raise
+    mended = json.dumps(json.loads(answer["payload"]), ensure_ascii=False).encode("utf-8", "replace").decode()
+    return list(parser(_raw(answer | {"payload": mended})))
 
 
 def _raw(answer: Row) -> Raw:
