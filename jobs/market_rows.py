@@ -30,12 +30,15 @@ from lake.tables import (
     TRADES,
 )  # fmt: skip
 from lake.wire.deribit import option_name
-from lake.wire.feeds import FEEDS
+from lake.wire.feeds import feed
 from lake.wire.frames import Feed, levels, parse
 
 MARGIN = timedelta(hours=1)
 """A frame may tell of what happened up to this long before it; what is older (as trades before a subscription) is
 refused."""
+HISTORY, HISTORY_DELAY = "rest:history:", timedelta(seconds=1)
+"""What a venue tells of its past counts as known this long after it happened, as with bars (declared, not measured); a
+correction counts from the market time at which it was fetched."""
 _TIME = pl.Datetime("us", "UTC")
 _FRAME = ("venue", "connection", "sequence", "stream", "payload", "payload_hash", "market_time")
 _RECEIVED = ("venue", "connection", "sequence", "stream", "payload", "payload_hash")
@@ -113,7 +116,7 @@ def frames_of(lake: Lake, version: int, unit: Interval) -> pl.DataFrame:
 
 def outcome_of(table: Table, frames: pl.DataFrame, unit: Interval) -> pl.DataFrame:
     """Rows of the table that happened in the unit, with what corrections replaced and what was refused."""
-    parts = [_judged(table, part, FEEDS[str(venue)]) for (venue,), part in frames.group_by("venue") if venue in FEEDS]
+    parts = [_judged(table, part, feed(str(venue))) for (venue,), part in frames.group_by("venue", maintain_order=True)]
     if not parts:
         return outcome(table, pl.DataFrame(schema=pl.Schema(table.schema)))
     rows = pl.concat(parts, how="diagonal")
@@ -126,17 +129,17 @@ def outcome_of(table: Table, frames: pl.DataFrame, unit: Interval) -> pl.DataFra
     return outcome(table, folded.standing, refusals(bad, _RECEIVED, "at"), folded.superseded)
 
 
-def _judged(table: Table, frames: pl.DataFrame, feed: Feed) -> pl.DataFrame:
+def _judged(table: Table, frames: pl.DataFrame, source: Feed) -> pl.DataFrame:
     """One row per event with `reason`, null for a good one; one row per frame that did not parse.
 
     `at` decides the unit that owns a row: the event's time, or that of the frame where the row is refused for it.
     """
     of = ROWS[table.name]
-    parsed = parse(feed, frames, of.event)
+    parsed = parse(source, frames, of.event)
     events = parsed.of(of.event)
     rows = of.shape(events)
     rows = rows.join(frames.with_row_index("row"), on="row", how="left", maintain_order="left", suffix="_frame")
-    names = {symbol: feed.instrument(symbol) for symbol in rows["symbol"].unique()}
+    names = {symbol: source.instrument(symbol) for symbol in rows["symbol"].unique()}
     frame_time = pl.col("event_time")
     time = pl.col("time").cast(_TIME)
     told = time if of.event == "funding" else pl.coalesce(time, frame_time)
@@ -145,8 +148,10 @@ def _judged(table: Table, frames: pl.DataFrame, feed: Feed) -> pl.DataFrame:
         at=pl.when(pl.col("told") >= frame_time - MARGIN).then("told").otherwise(frame_time),
         age=frame_time - pl.col("told"),
     ).with_columns(event_time=pl.coalesce("told", frame_time))
+    received = pl.max_horizontal("market_time", "event_time")
+    published = pl.when(pl.col("stream").str.starts_with(HISTORY)).then(pl.col("event_time") + HISTORY_DELAY)
     rows = rows.with_columns(
-        available_time=pl.max_horizontal("market_time", "event_time"), day=pl.col("event_time").dt.strftime("%Y-%m-%d")
+        available_time=published.otherwise(received), day=pl.col("event_time").dt.strftime("%Y-%m-%d")
     )
     kept = [n for n in table.schema.names if n in rows.columns]
     extra = [n for n in (*_FRAME, "at") if n not in kept]

@@ -79,3 +79,17 @@ def test_the_real_files_read(shared_data: Path) -> None:
     bars = read_bars(shared_data / "ohlcv" / "binance_spot_BTC-USDT_5m.parquet", "5m")
     assert bars.height == 71_769
     assert bars.schema["ts"] == pl.Int64
+
+
+@pytest.mark.parametrize("suffix", ["feather", "arrow"])
+@pytest.mark.parametrize("compression", ["uncompressed", "lz4", "zstd"])
+def test_a_feather_file_reads_as_its_parquet(tmp_path: Path, suffix: str, compression: str) -> None:
+    frame = pl.DataFrame(
+        {"open_time": [START, START + 5 * MINUTE], **dict.fromkeys(("open", "high", "low", "close", "volume"), 1.5)}
+    ).with_columns(pl.col("open_time").cast(pl.Datetime("us", "UTC")))
+    frame.write_parquet(tmp_path / "b.parquet")
+    frame.write_ipc(tmp_path / f"b.{suffix}", compression=compression)  # type: ignore[arg-type]
+    assert read_bars(tmp_path / f"b.{suffix}", "5m").equals(read_bars(tmp_path / "b.parquet", "5m"))
+    (tmp_path / f"cut.{suffix}").write_bytes((tmp_path / f"b.{suffix}").read_bytes()[:-100])
+    with pytest.raises(BadInput, match=f"cannot be read as {suffix}"):
+        read_bars(tmp_path / f"cut.{suffix}", "5m")
