@@ -112,6 +112,9 @@ class MarketData:
     def _take_trade(self, place: Place, trade: TradeEvent, text: str, now: int) -> None:
         if not trade.market or not self._wants_trades:
             return
+        price, quantity = float(trade.price), float(trade.quantity)
+        if not (0 < price < float("inf") and 0 < quantity < float("inf")):
+            raise BadInput(f"{place.traded.id}: a trade of {trade.quantity} at {trade.price}")
         self._clock.observe(trade.trade_time)
         if trade.trade_id <= place.last_trade:
             self.counts["trades_twice"] += 1
@@ -119,9 +122,6 @@ class MarketData:
         if place.last_trade >= 0:
             self.counts["trades_missed"] += trade.trade_id - place.last_trade - 1
         place.last_trade = trade.trade_id
-        price, quantity = float(trade.price), float(trade.quantity)
-        if not (0 < price < float("inf") and 0 < quantity < float("inf")):
-            raise BadInput(f"{place.traded.id}: a trade of {trade.quantity} at {trade.price}")
         if len(self._trades) >= MOST_TRADES:
             self._trades.popleft()
             self.counts["trades_dropped"] += 1
