@@ -128,8 +128,8 @@ OPTION_SURFACE = Table(
     owner="data",
     columns=(
         Column("instrument", _TEXT, "venue:COIN, e.g. deribit:BTC."),
-        Column("event_time", TIME, "Newest quote of the chain."),
-        Column("available_time", TIME, "When the last of its quotes was known."),
+        Column("event_time", TIME, "End of the five minutes whose quotes make the surface."),
+        Column("available_time", TIME, "That end, or later: when the last of its quotes was known."),
         Column("tenor", _TEXT, "7d, 30d, 60d, 90d or 180d: constant maturity."),
         Column("forward", _NUMBER, "Forward at the tenor, between the two expiries around it.", "USD"),
         Column("atm_iv", _NUMBER, "At-the-money-forward implied volatility.", "fraction a year"),
