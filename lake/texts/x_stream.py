@@ -16,7 +16,7 @@ import orjson
 
 from lake.errors import CredentialsRefused
 from lake.sources.settings import SourceSettings
-from lake.sources.source import Raw
+from lake.sources.source import Raw, Request
 from lake.sources.x import FIELDS, QUERIES, SOURCE
 from lake.texts.text import Text, text_time
 
@@ -35,6 +35,11 @@ def streamed(raw: Raw) -> Iterator[Text]:
     if "data" in told:
         tags = ",".join(sorted(rule["tag"] for rule in told.get("matching_rules", [])))
         yield Text(f"stream/{tags}", "post", text_time(told["data"]["created_at"]), "", told["data"]["text"])
+
+
+def request_text(path: str, params: dict[str, str]) -> str:
+    """The request as bronze keeps it."""
+    return Request("stream", path, params).text()
 
 
 @dataclass
@@ -109,7 +114,7 @@ class Stream:
             _checked(response)
             for line in response.iter_lines():
                 self.backoff.pause = 0.0
-                yield line.strip()
+                yield str(line).strip()
 
     def _client(self) -> Any:
         import httpx
