@@ -8,7 +8,8 @@ import pytest
 
 from lake.errors import BadInput
 from lake.intervals import DAY, HOUR, MINUTE, Interval, parse_time
-from lake.sources.client import Client, Cursor, converse
+from lake.sources.client import Client
+from lake.sources.cursor import Cursor, converse
 from lake.sources.registry import sources
 from lake.sources.settings import read_source_settings
 from lake.sources.source import Raw
