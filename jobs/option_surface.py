@@ -150,7 +150,7 @@ def _between(smiles: list[Smile], years: float) -> Smile | None:
 
             return Smile(
                 years, (1 - share) * near.forward + share * far.forward, mixed(near.atm, far.atm),
-                mixed(near.put_25, far.put_25), mixed(near.call_25, far.call_25), mixed(near.model_free_iv, far.model_free_iv),
-                near.options + far.options,
+                mixed(near.put_25, far.put_25), mixed(near.call_25, far.call_25),
+                mixed(near.model_free_iv, far.model_free_iv), near.options + far.options,
             )  # fmt: skip
     return None
