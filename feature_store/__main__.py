@@ -1,6 +1,6 @@
 """python -m feature_store list | compute | join | leaks: features from files, without lake or JVM.
 
-materialize | online | rebuild, and join --save: from the lake, without a JVM either.
+materialize | online | rebuild | gallery, and join --save: from the lake, without a JVM either.
 """
 
 import argparse
@@ -38,7 +38,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m feature_store", description=__doc__)
-    commands = parser.add_subparsers(required=True, metavar="list|compute|join|leaks|materialize|online|rebuild")
+    commands = parser.add_subparsers(
+        required=True, metavar="list|compute|join|leaks|materialize|online|rebuild|gallery"
+    )
 
     listing = commands.add_parser("list", help="the services and what their columns mean")
     listing.add_argument("--service", help="only this one")
@@ -61,6 +63,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="[NAME=]FILE",
         help="bars of a reference instrument over the same times; NAME btc (default) or eth",
     )
+    computing.add_argument("--series", type=Path, help="rows of observations_v1, for a service that reads series")
     computing.add_argument("--out", type=Path, required=True, help="parquet file to write")
     computing.set_defaults(run=_compute)
 
@@ -117,7 +120,7 @@ def _list(arguments: argparse.Namespace) -> None:
 
 
 def _compute(arguments: argparse.Namespace) -> None:
-    from feature_store.files import feature_table, read_bars
+    from feature_store.files import feature_table, read_bars, read_table
 
     paths = dict(map(_reference, arguments.reference))
     references = {name: read_bars(path) for name, path in paths.items()}
@@ -126,7 +129,8 @@ def _compute(arguments: argparse.Namespace) -> None:
     unread = sorted(set(references) - set(one.extras))
     if unread:
         raise UsageError(f"--reference: {one.name} does not read {', '.join(unread)}. Choose another --service.")
-    table = feature_table(one, arguments.instrument, *read_bars(arguments.bars), references)
+    series = read_table(arguments.series) if arguments.series else None
+    table = feature_table(one, arguments.instrument, *read_bars(arguments.bars), references, series)
     _write(table, arguments.out)
     print(f"{arguments.out}: {table.height} rows of {one.name}")
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+import polars as pl
 
 from feature_store.inputs import REFERENCES, SERIES
 from feature_store.service import FeatureService
@@ -91,3 +92,22 @@ def widened(
             values = newest_known(event_times, source, ages[name])
         columns.append(values[:, None])
     return np.hstack(columns), known
+
+
+def observations(table: pl.DataFrame, service: FeatureService, instrument: str) -> dict[str, Observations]:
+    """The series that a service reads for one instrument, by input name, from rows of observations_v1.
+
+    Args:
+        table: entity, metric, event_time, available_time, value; source too where a series names one. Other tables
+            (funding, marks, surfaces, text features) are read as rows of this shape.
+    """
+    found = {}
+    for series in SERIES:
+        if series.name not in service.extras:
+            continue
+        rows = table.filter(pl.col("metric") == series.metric, pl.col("entity") == series.entity_of(instrument))
+        if series.source is not None:
+            rows = rows.filter(pl.col("source") == series.source)
+        events, available = (rows[name].dt.epoch("us").to_numpy() for name in ("event_time", "available_time"))
+        found[series.name] = Observations(events, available, rows["value"].cast(pl.Float64).to_numpy())
+    return found

@@ -7,7 +7,7 @@ from types import MappingProxyType
 import numpy as np
 import polars as pl
 
-from feature_store.alignment import Observations, widened
+from feature_store.alignment import Observations, observations, widened
 from feature_store.errors import FileRefused
 from feature_store.scan import compute
 from feature_store.service import FeatureService
@@ -88,15 +88,18 @@ def _scaled(numbers: Times) -> Times:
 
 def feature_table(
     service: FeatureService, instrument: str, open_times: Times, bars: Floats,
-    references: Mapping[str, tuple[Times, Floats]] = MappingProxyType({}),
+    references: Mapping[str, tuple[Times, Floats]] = MappingProxyType({}), series: pl.DataFrame | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """One row per bar: the key and time columns of gold, then the features, null until warm.
 
     Args:
         references: open times and bars by input name, e.g. `btc_close`; taken as published on time.
+        series: rows of observations_v1, where the service reads series.
     """
     bar_us = service.periods.bar_us
     observed = {name: Observations.closes(times, rows, bar_us) for name, (times, rows) in references.items()}
+    if series is not None:
+        observed |= observations(series, service, instrument)
     matrix, available_times = widened(service, open_times, bars, observed)
     values = compute(service, open_times, matrix)
     times = {"open_time": open_times, "event_time": open_times + bar_us, "available_time": available_times}

@@ -51,18 +51,18 @@ _DERIVATIVES = (
     Series("term_slope", "term_slope", "{base}", "fraction a year", HOUR),
 )
 _CHAIN = (
-    Series("active_addresses", "active_addresses", "{base}", "addresses", _DAILY),
-    Series("transactions", "transactions", "{base}", "transactions a day", _DAILY),
+    Series("active_addresses", "active_addresses", "{base}", "count", _DAILY),
+    Series("transactions", "transactions", "{base}", "count", _DAILY),
     Series("transfer_volume", "transfer_volume_usd", "{base}", "usd a day", _DAILY),
     Series("market_cap", "market_cap_usd", "{base}", "usd", _DAILY),
-    Series("realized_cap", "realized_cap_usd", "{base}", "usd", _DAILY),
-    Series("total_market_cap", "market_cap_usd", "market/crypto", "usd", _DAILY),
-    Series("stablecoin_supply", "stablecoin_supply_usd", "market/stablecoins", "usd", _DAILY),
-    Series("tvl", "tvl_usd", "market/defi", "usd", _DAILY),
-    Series("lending_borrowed", "borrowed_usd", "market/defi", "usd", _DAILY),
-    Series("lending_collateral", "collateral_usd", "market/defi", "usd", _DAILY),
-    Series("macro_index", "close", "macro/SP500", "points", 5 * DAY),
-    Series("macro_rate", "rate", "macro/DFF", "percent a year", 5 * DAY),
+    Series("mvrv", "mvrv", "{base}", "ratio", _DAILY),
+    Series("dominance", "dominance", "{base}", "fraction", _DAILY),
+    Series("total_market_cap", "total_market_cap_usd", "global", "usd", _DAILY),
+    Series("stablecoin_supply", "supply_usd", "stablecoin/1", "usd", _DAILY),
+    Series("tvl", "tvl_usd", "chain/Ethereum", "usd", _DAILY),
+    Series("loan_to_value", "loan_to_value", "lending/aave-v3", "fraction", _DAILY),
+    Series("policy_rate", "policy_rate", "macro/DFF", "fraction", 6 * DAY),
+    Series("term_spread", "term_spread", "macro/T10Y2Y", "fraction", 6 * DAY),
 )
 _TEXT = (
     Series("text_count", "texts", "{base}", "texts", DAY),

@@ -15,14 +15,20 @@ from feature_store.views.atr import ATR
 from feature_store.views.bar_views import BAR_VIEWS
 from feature_store.views.bollinger import BOLLINGER
 from feature_store.views.btc_correlation import BTC_CORRELATION
+from feature_store.views.chain_growth import CHAIN_GROWTH
 from feature_store.views.cointegration import COINTEGRATION
+from feature_store.views.defi import DEFI
+from feature_store.views.derivatives import DERIVATIVES
 from feature_store.views.eth_correlation import ETH_CORRELATION
 from feature_store.views.macd import MACD
+from feature_store.views.macro_correlation import MACRO_CORRELATION
 from feature_store.views.moving_averages import MOVING_AVERAGES
 from feature_store.views.realized_volatility import REALIZED_VOLATILITY
 from feature_store.views.returns import RETURNS
 from feature_store.views.rsi import RSI
 from feature_store.views.spread import SPREAD
+from feature_store.views.text_sentiment import TEXTS
+from feature_store.views.valuation import VALUATION
 from feature_store.views.volume import VOLUME_Z
 
 
@@ -110,9 +116,17 @@ DEFAULT_REF = FeatureService("default_ref_5m", "5m", (*DEFAULT.views, BTC_CORREL
 
 REFERENCES = FeatureService("references_5m", "5m", (ETH_CORRELATION, SPREAD, COINTEGRATION))
 
+DERIVATIVES_5M = FeatureService("derivatives_5m", "5m", (DERIVATIVES, TEXTS))
+"""Series that move within the day."""
+
+CHAIN_1D = FeatureService("chain_1d", "1d", (CHAIN_GROWTH, VALUATION, DEFI, MACRO_CORRELATION))
+"""Daily series, on daily bars."""
+
 CATALOGUE = FeatureService("catalogue_5m", "5m", BAR_VIEWS)
 
-_SERVICES = MappingProxyType({one.name: one for one in (DEFAULT, DEFAULT_REF, REFERENCES, CATALOGUE)})
+_SERVICES = MappingProxyType(
+    {one.name: one for one in (DEFAULT, DEFAULT_REF, REFERENCES, DERIVATIVES_5M, CHAIN_1D, CATALOGUE)}
+)
 
 
 def services() -> Mapping[str, FeatureService]:

@@ -41,6 +41,8 @@ ETH_CLOSE: Final = 7
 
 NAN: Final = math.nan
 UNTIL_WARM: Final = "until warm"
+UNKNOWN: Final = "where the series is unknown or too old"
+HOLES: Final = "until warm, and where a value is unknown"
 
 KERNEL_OPTIONS: Final = {"error_model": "numpy", "nogil": True, "forceinline": True, "_nrt": False}
 """No fastmath: a sum must round alike wherever it is compiled. Inlined and without reference counting, which a scan

@@ -82,7 +82,9 @@ def test_values_depend_on_their_fixed_set_of_bars_alone(service: FeatureService)
     other = bars.copy()
     other[: 2 * WEEK_BARS - WARM_UP_BARS] *= 3.0
     assert same_bits(compute(service, times, other)[2 * WEEK_BARS :], batch[2 * WEEK_BARS :])
-    other[2 * WEEK_BARS - WARM_UP_BARS :, :VOLUME] *= np.linspace(1.0, 1.1, WEEK_BARS + WARM_UP_BARS)[:, None]
+    drift = np.linspace(1.0, 1.1, WEEK_BARS + WARM_UP_BARS)[:, None]
+    other[2 * WEEK_BARS - WARM_UP_BARS :, :VOLUME] *= drift
+    other[2 * WEEK_BARS - WARM_UP_BARS :, VOLUME + 1 :] *= drift**2
     assert not same_bits(compute(service, times, other)[2 * WEEK_BARS :], batch[2 * WEEK_BARS :])
 
 
@@ -113,7 +115,7 @@ def test_the_interpreter_and_another_process_give_the_same_bits(service: Feature
         "import sys, hashlib; sys.path.insert(0, 'tests/feature_store')\n"
         "from walks import wide_walk; from feature_store.scan import compute\n"
         "from feature_store.service import services\n"
-        f"service = services()[{service.name!r}]\n"
+        f"service = services()[{service.name.partition('@')[0]!r}].at('5m')\n"
         "values = compute(service, *wide_walk(service, 700, seed=9, missing=0.02))\n"
         "print(hashlib.sha256(values.tobytes()).hexdigest())"
     )

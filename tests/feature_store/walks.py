@@ -46,11 +46,13 @@ def wide_walk(service: FeatureService, n: int, seed: int = 0, **how: Any) -> tup
     return times, wide(service, times, bars, seed, known)
 
 
-every_service = pytest.mark.parametrize("service", services().values(), ids=lambda service: service.name)
+every_service = pytest.mark.parametrize(
+    "service", [one.at("5m") for one in services().values()], ids=lambda service: service.name
+)
 every_view = pytest.mark.parametrize(
     ("service", "view"),
     [
-        pytest.param(service, view, id=view.name)
+        pytest.param(service.at("5m"), view, id=view.name)
         for view, service in {view: one for one in reversed(services().values()) for view in one.views}.items()
     ],
 )
