@@ -29,6 +29,7 @@ from feature_store.book_inputs import (
     TRADE_SIDE,
     WIDTH,
 )
+from feature_store.catalogue import BUDGET_US, BUDGETS_US
 from feature_store.scan import compute
 from feature_store.service import FeatureService, services
 from feature_store.view import FeatureView, Floats, Times
@@ -36,20 +37,7 @@ from lake.intervals import MINUTE
 
 BARS = 20_000
 START = 1_704_067_200_000_000
-BUDGET_US = 1.0
-"""Of a view that is not named below: a window or two of up to 60 bars."""
 BOOK_UPDATE_US = 5.0
-BUDGETS_US = {
-    "detrended_fluctuation": 6.0,  # four passes over 256 closes
-    "higuchi": 5.0,  # eight passes over 128 closes
-    "hurst": 16.0,  # ten passes over 256 returns
-    "levels": 6.0,  # four passes over 288 bars
-    "pivots": 5.0,  # up to 96 bars backwards, four neighbours each
-    "return_quantiles": 2.0,  # 257 bins
-    "variance_ratio": 6.0,  # four passes over 288 closes
-    "vwap_distance": 2.0,  # a pass over 288 bars and one over 48
-    "yang_zhang": 2.0,  # six passes over 60 bars
-}
 
 
 def walk(n: int) -> tuple[Times, Floats]:

@@ -1,4 +1,4 @@
-"""python -m feature_store list | compute | join | leaks: features from files, without lake or JVM.
+"""python -m feature_store list | show | compute | join | leaks: features from files, without lake or JVM.
 
 materialize | online | rebuild | gallery, and join --save: from the lake, without a JVM either.
 """
@@ -11,12 +11,13 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from feature_store.catalogue import catalogue, markdown
+from feature_store.catalogue import all_services, catalogue, find, markdown, shown
 from feature_store.errors import LeakFound
 from feature_store.inputs import REFERENCES
 from feature_store.period import SPANS
-from feature_store.service import DEFAULT, DEFAULT_REF, service, services
+from feature_store.service import DEFAULT, DEFAULT_REF, service
 from feature_store.stored_commands import add_commands, save_joined
+from feature_store.view import FeatureView
 from lake.command import Parser
 from lake.errors import BitacoraError, UsageError
 from lake.intervals import MINUTE
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = Parser(prog="python -m feature_store", description=__doc__)
     commands = parser.add_subparsers(
-        required=True, metavar="list|compute|join|leaks|materialize|online|rebuild|gallery"
+        required=True, metavar="list|show|compute|join|leaks|materialize|online|rebuild|gallery"
     )
 
     listing = commands.add_parser("list", help="the services and what their columns mean")
@@ -48,6 +49,11 @@ def _parser() -> argparse.ArgumentParser:
     form.add_argument("--json", action="store_true", help="one JSON array")
     form.add_argument("--markdown", action="store_true", help="the table of docs/features.md")
     listing.set_defaults(run=_list)
+
+    showing = commands.add_parser("show", help="one service or view: inputs, warm-up, columns, version, owner, budget")
+    showing.add_argument("name", help="of a service or a view, as list tells them")
+    showing.add_argument("--json", action="store_true", help="one JSON array of views")
+    showing.set_defaults(run=_show)
 
     computing = commands.add_parser("compute", help="features of one file of bars, one row per bar")
     computing.add_argument("--bars", type=Path, required=True, help="parquet, csv or feather: open_time or ts, open, …")
@@ -105,18 +111,35 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _list(arguments: argparse.Namespace) -> None:
-    chosen = [service(arguments.service)] if arguments.service else list(services().values())
+    every = all_services()
+    chosen = [every.get(arguments.service) or service(arguments.service)] if arguments.service else list(every.values())
     if arguments.json:
         print(json.dumps([catalogue(one) for one in chosen], indent=2))
         return
     for one in chosen:
         if not arguments.markdown:
-            print(f"{one.name}  {one.timeframe} bars, {len(one.feature_names)} columns, sha256 {one.content_hash}")
+            print(f"{one.name}  {one.timeframe}, {len(one.feature_names)} columns, sha256 {one.content_hash}")
             width = max(map(len, one.feature_names))
             for output in one.outputs:
                 print(f"  {output.name:{width}}  {output.unit:10}  {output.description}")
         else:
             print(markdown(one))
+
+
+def _show(arguments: argparse.Namespace) -> None:
+    found = find(arguments.name)
+    views = [found] if isinstance(found, FeatureView) else list(found.views)
+    if arguments.json:
+        print(json.dumps([shown(view) for view in views], indent=2))
+        return
+    if not isinstance(found, FeatureView):
+        print(f"{found.name}  {found.timeframe}, warm after {found.warm_up} rows, sha256 {found.content_hash}\n")
+    for one in map(shown, views):
+        print(f"{one['view']} v{one['version']}, owner {one['owner']}, in {', '.join(one['services'])}")
+        print(f"  {one['description']}")
+        print(f"  reads {', '.join(one['inputs'])}; warm after {one['warm_up']} rows; {one['budget_us']:g} µs a row")
+        for each in one["outputs"]:
+            print(f"    {each['name']}  [{each['unit']}]  {each['description']} Null {each['nan']}.")
 
 
 def _compute(arguments: argparse.Namespace) -> None:

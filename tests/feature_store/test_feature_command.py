@@ -9,6 +9,7 @@ import pytest
 from walks import walk
 
 from feature_store.__main__ import main
+from feature_store.catalogue import all_services
 from feature_store.scan import compute
 from feature_store.service import DEFAULT, service
 from feature_store.view import BAR_COLUMNS
@@ -76,8 +77,9 @@ def test_join_attaches_the_features_that_were_available(bars: pl.DataFrame, tmp_
 def test_list_tells_every_column(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["list", "--json"]) == 0
     for one in json.loads(capsys.readouterr().out):
-        assert one["content_hash"] == service(one["service"]).content_hash
-        assert [column["name"] for column in one["columns"]] == list(service(one["service"]).feature_names)
+        declared = all_services()[one["service"]]
+        assert one["content_hash"] == declared.content_hash
+        assert [column["name"] for column in one["columns"]] == list(declared.feature_names)
     assert main(["list"]) == 0
     assert "realized_vol_60" in capsys.readouterr().out
 

@@ -1,6 +1,7 @@
 """What a service is made of: its columns, its hash, its catalogue, its lookups."""
 
 import importlib.util
+import json
 from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
@@ -9,7 +10,8 @@ import numpy as np
 import pytest
 from walks import every_view, walk
 
-from feature_store.catalogue import markdown
+from feature_store.__main__ import main
+from feature_store.catalogue import BUDGETS_US, all_services, find, markdown
 from feature_store.errors import KernelRefused, UnknownService
 from feature_store.inputs import INPUTS
 from feature_store.scan import compute
@@ -69,7 +71,7 @@ def test_services_share_no_column_so_that_their_rows_can_be_joined() -> None:
 
 def test_the_catalogue_in_the_docs_is_what_the_code_says() -> None:
     text = (ROOT / "docs" / "features.md").read_text()
-    for one in services().values():
+    for one in all_services().values():
         assert markdown(one) in text, (
             f"run `python -m feature_store list --service {one.name} --markdown` and paste it into docs/features.md"
         )
@@ -127,3 +129,37 @@ def test_a_kernel_that_reads_what_cannot_be_hashed_is_refused(tmp_path: Path) ->
     text = KERNEL.replace("UNUSED = 1", "TABLE = {1: 2}").replace("0.5", "TABLE[1]")
     with pytest.raises(KernelRefused, match="refers to TABLE"):
         kernel_source(loaded(tmp_path, text).update)
+
+
+def is_tested(name: str, tests: str) -> bool:
+    """Whether a column is named in the tests, whole or by the words before a place that is filled in."""
+    words = name.split("_")
+    begun = [f"{'_'.join(words[:i])}_{{" for i in range(1, len(words))]
+    return name in tests or f'"{name.removesuffix("_1")}"' in tests or any(form in tests for form in begun)
+
+
+def test_every_column_is_named_by_a_test_of_its_meaning() -> None:
+    files = (ROOT / "tests" / "feature_store").glob("test_*.py")
+    written = "\n".join(path.read_text() for path in files if path.name != Path(__file__).name)
+    untested = [o.name for one in all_services().values() for o in one.outputs if not is_tested(o.name, written)]
+    assert untested == []
+    assert not is_tested("colour_of_the_moon_20", written)
+
+
+def test_the_budget_of_a_view_names_one_that_there_is() -> None:
+    assert set(BUDGETS_US) <= {view.name for one in all_services().values() for view in one.views}
+
+
+@pytest.mark.parametrize("name", ["book_1", "default_ref_5m", "vpin", "spread"])
+def test_show_tells_inputs_owner_budget_and_when_a_column_is_null(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["show", name]) == 0
+    text = capsys.readouterr().out
+    for view in all_services()[name].views if name in all_services() else [find(name)]:
+        assert f"{view.name} v{view.version}, owner {view.owner}" in text
+        assert view.description in text
+        assert all(f"{output.name}  [{output.unit}]" in text for output in view.outputs)
+    assert main(["show", name, "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)[0]["budget_us"] > 0
+    assert main(["show", "nothing"]) == 64
