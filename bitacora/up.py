@@ -12,7 +12,7 @@ from bitacora.services import airflow, exchange, live, mlflow
 from bitacora.services.exchange import Exchange
 from lake.errors import BitacoraError, TryAgain, Unavailable
 
-POOLS = {"spark": 1, "raw_bars_v1": 1, "training": 1, "promotions_v1": 1}
+POOLS = {"spark": 1, "raw_bars_v1": 1, "raw_frames_v1": 1, "raw_answers_v1": 1, "training": 1, "promotions_v1": 1}
 """As the DAGs name them (plugins/bitacora_airflow/defaults.py; a test holds the two equal)."""
 DAG_IDS = ("ingest", "bars", "features", "train", "promote")
 LIVE_STOP_SECONDS = 75.0

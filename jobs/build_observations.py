@@ -21,15 +21,18 @@ from jobs.observation_rows import kernel
 from jobs.progress import Stages
 from jobs.silver import Built, make, summary, told
 from lake.intervals import Interval
+from lake.sources.files import FORMS, PREFIX
 from lake.sources.registry import sources
 from lake.spark import Merged, spark_session
 from lake.storage import Lake
 from lake.tables import OBSERVATIONS, RAW_ANSWERS
 
 
-def texts() -> list[str]:
-    """Sources that another job reads."""
-    return [name for name, source in sources().items() if source.kind == "text"]
+def ours() -> pl.Expr:
+    """Answers that tell numbers: another job reads the texts."""
+    told = [name for name, source in sources().items() if source.kind == "observations"]
+    files = pl.col("endpoint").is_in([PREFIX + form for form in FORMS])
+    return files | (pl.col("source").is_in(told) & ~pl.col("endpoint").str.starts_with(PREFIX))
 
 
 def entities(job: Job, version: int) -> list[tuple[str, str]]:
@@ -38,7 +41,7 @@ def entities(job: Job, version: int) -> list[tuple[str, str]]:
     changed = job.lake.changed(RAW_ANSWERS, since, version)
     if changed is None:
         return []
-    rows = job.lake.scan(RAW_ANSWERS, job.interval or changed, version).filter(~pl.col("source").is_in(texts()))
+    rows = job.lake.scan(RAW_ANSWERS, job.interval or changed, version).filter(ours())
     return list(rows.select("source", "entity").unique().sort("source", "entity").collect().iter_rows())
 
 
@@ -46,7 +49,7 @@ def work(lake: Lake, version: int, units: list[tuple[str, str]], at: Interval) -
     """The outcome of unit number `at.start`."""
     source, entity = units[at.start]
     rows = lake.scan(RAW_ANSWERS, None, version).filter(pl.col("source") == source, pl.col("entity") == entity)
-    return kernel(rows.collect())
+    return kernel(rows.filter(ours()).collect())
 
 
 def run(job: Job) -> dict[str, Any]:

