@@ -152,6 +152,30 @@ def versions(name: Name, limit: int = 20, as_json: Json = False) -> None:
         )
 
 
+@app.command()
+def gaps(
+    name: Name = "bars_1m_v1",
+    start: Start = None,
+    end: End = None,
+    days: Annotated[bool, typer.Option("--days", help="Coverage per instrument and day instead of holes.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Compare a table of bars with its time grid: each hole with its reason, or the coverage of each day."""
+    from jobs.find_gaps import STEPS, times
+    from lake.gaps import as_rows, coverage, explained
+
+    if name not in STEPS:
+        raise UsageError(f"gaps: expected a table with a time grid ({', '.join(STEPS)}), found {name}.")
+    rows = times(the_lake(), table(name), _interval(start, end))
+    found = coverage(rows, STEPS[name]) if days else as_rows(explained(rows, STEPS[name]), name, STEPS[name])
+    if as_json:
+        _print(found.to_dicts())
+        return
+    with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
+        print(found if days else found.drop("observed", "available_time", "state", "month"))
+    print(f"{found.height:,} {'days' if days else 'holes'}")
+
+
 @app.command("hash")
 def content_hash(name: Name, start: Start = None, end: End = None, as_json: Json = False) -> None:
     """Hash the content columns of an interval: equal content, equal hash, however often a job ran."""

@@ -5,6 +5,8 @@ from lake.table import Table
 from lake.tables.bars import BARS_1M, BARS_5M, RAW_BARS
 from lake.tables.derivatives import FUNDING, LIQUIDATIONS, MARKS, OPEN_INTEREST, OPTION_QUOTES, OPTION_SURFACE
 from lake.tables.features import FEATURES_5M
+from lake.tables.gaps import GAPS
+from lake.tables.images import IMAGES_5M
 from lake.tables.market import BOOK_CHANGES, BOOKS, QUOTES, RAW_FRAMES, TRADES
 from lake.tables.observations import OBSERVATIONS, RAW_ANSWERS
 from lake.tables.texts import TEXT_EMBEDDINGS, TEXT_FEATURES, TEXT_SCORES, TEXTS
@@ -20,6 +22,8 @@ __all__ = [
     "FEATURES_5M",
     "FILLS",
     "FUNDING",
+    "GAPS",
+    "IMAGES_5M",
     "LIQUIDATIONS",
     "MARKS",
     "OBSERVATIONS",
@@ -65,6 +69,7 @@ TABLES: dict[str, Table] = {
         BARS_1M,
         BARS_5M,
         FEATURES_5M,
+        IMAGES_5M,
         DECISIONS,
         DECISION_EVENTS,
         ORDERS,
