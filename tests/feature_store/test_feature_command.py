@@ -11,7 +11,7 @@ from walks import walk
 from feature_store.__main__ import main
 from feature_store.catalogue import all_services
 from feature_store.scan import compute
-from feature_store.service import DEFAULT, service
+from feature_store.service import DEFAULT
 from feature_store.view import BAR_COLUMNS
 
 
