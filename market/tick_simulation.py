@@ -59,6 +59,7 @@ class TickSimulation:
         self._filled: set[str] = set()
         self._targets: dict[str, float] = {}
         self._groups: dict[str, int] = {}
+        self._shown: dict[str, object] = {}
         self._now = 0
         kind = type(strategy)
         self._wants_books = kind.on_book is not Strategy.on_book
@@ -118,7 +119,14 @@ class TickSimulation:
                 self._take(self._strategy.on_trade(self._trade(row), account))
         if self._wants_books:
             for j in dict.fromkeys(rows[rows[:, f.KIND] != f.FUNDING, f.INSTRUMENT].tolist()):
-                self._take(self._strategy.on_book(self._book(j), account))
+                self._show(self._book(j), account)
+
+    def _show(self, book: Book, account: Account) -> None:
+        """Tell the strategy of a book whose levels differ from those it saw last."""
+        levels = book.bids, book.asks
+        if levels != self._shown.get(book.instrument, ((), ())):
+            self._shown[book.instrument] = levels
+            self._take(self._strategy.on_book(book, account))
 
     def _trade(self, row: Integers) -> Trade:
         j = int(row[f.INSTRUMENT])

@@ -329,7 +329,7 @@ def test_two_instruments_are_played_on_one_clock() -> None:
     parts = []
     for j, name in enumerate(("test:A/USD", "test:B/USD")):
         rows = [
-            (START + MS * at + j, START, kind, tick, 5)
+            (START + MS * at + j, START, kind, tick, 5 + at // 20)
             for at in range(0, 40, 10)
             for kind, tick in ((0, 100), (1, 102))
         ]
@@ -342,7 +342,7 @@ def test_two_instruments_are_played_on_one_clock() -> None:
             return [Order(book.instrument, "buy", 0.1)] if len(heard) <= 2 else ()
 
     run = tick_backtest(Both(), f.join(parts).heard(parse_latency("0ms")), FREE)
-    assert heard == ["test:A/USD", "test:B/USD"] * 4
+    assert heard == ["test:A/USD", "test:B/USD"] * 2, "a level set to what it was is no news"
     assert run.fills[:, x.FILL_INSTRUMENT].tolist() == [0, 1]
 
 
