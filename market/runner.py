@@ -19,7 +19,7 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, Decimal
 
 from lake.errors import UsageError
 from lake.instruments import Instrument
-from lake.intervals import MINUTE, SECOND
+from lake.intervals import MILLISECOND, MINUTE, SECOND
 from market.order_intake import OrderIntake
 from market.strategy import Account, Bar, Book, Cancel, Command, Fill, Order, Side, Strategy, Target
 from market.turns import Action, Cause, Event, Execution, Heard, Moment, Submit, Withdraw
@@ -70,7 +70,7 @@ class Runner:
     def step(self) -> int:
         """Market µs between two stops of a market that stands still for this strategy: each of its bars and times."""
         step = math.gcd(MINUTE, self.strategy.interval_us) if self.strategy.interval_us > 0 else MINUTE
-        return math.gcd(step, STEP) if self.wants_books or self.wants_trades else step
+        return max(math.gcd(step, STEP) if self.wants_books or self.wants_trades else step, MILLISECOND)
 
     # -- what happens ---------------------------------------------------------------------------------------------
 

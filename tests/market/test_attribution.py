@@ -10,8 +10,8 @@ from lake.intervals import DAY
 from market.attribution import Arrival, Result, attribute, rerun, result_of
 from market.conditions import Conditions
 from market.orders import NewOrder
-from market.turns import Execution
 from market.scenario import Scenario, epoch_us
+from market.turns import Execution
 
 BTC = instrument("binance:BTC/USDT")
 TRADED = {BTC.id: BTC}

@@ -9,8 +9,8 @@ import pytest
 from lake.errors import UsageError
 from lake.instruments import instruments
 from market.runner import Runner
-from market.strategy import Account, Bar, Cancel, Command, Fill, Order, Strategy, Target
-from market.turns import Execution, Outcome, Submit, Withdraw, events
+from market.strategy import Account, Bar, Book, Cancel, Command, Fill, Order, Strategy, Target, Trade
+from market.turns import Execution, Heard, Outcome, Submit, Withdraw, events, in_turn
 
 BTC, ADA = "binance:BTC/USDT", "binance:ADA/USDT"
 TRADED = instruments((BTC, ADA))
@@ -141,6 +141,7 @@ def test_fees_in_base_shrink_the_position_and_are_told_in_quote() -> None:
     [
         Target("binance:XYZ/USDT", 0.5), Target(BTC, float("nan")), Order(BTC, "buy", 0.0), Order(BTC, "up", 1.0),  # type: ignore[arg-type]
         Order(BTC, "buy", 1.0, "limit"), Order(BTC, "buy", 1.0, after="none"), "buy",
+        Order(BTC, "buy", 1.0, time_in_force="day"),  # type: ignore[arg-type]
     ],
 )  # fmt: skip
 def test_commands_that_make_no_sense_are_refused(command: Command) -> None:
@@ -151,3 +152,60 @@ def test_commands_that_make_no_sense_are_refused(command: Command) -> None:
 def test_an_id_is_used_once() -> None:
     with pytest.raises(UsageError, match="id"):
         actions(runner([Order(BTC, "buy", 0.01, id="a"), Order(BTC, "buy", 0.01, id="a")]))
+
+
+@dataclass
+class Listener(Strategy):
+    """Remembers what it heard, in turn."""
+
+    heard: list[object] = field(default_factory=list)
+    interval_us = 100
+
+    def on_bar(self, bar: Bar, account: Account) -> Iterable[Command]:
+        self.heard.append(bar.instrument)
+        return ()
+
+    def on_book(self, book: Book, account: Account) -> Iterable[Command]:
+        self.heard.append(account.prices.get(book.instrument))
+        return ()
+
+    def on_trade(self, trade: Trade, account: Account) -> Iterable[Command]:
+        self.heard.append((trade.instrument, trade.price))
+        return [Order(BTC, "buy", 10.0)] if trade.price == 3.0 else ()
+
+    def on_time(self, time: int, account: Account) -> Iterable[Command]:
+        self.heard.append(time)
+        return ()
+
+
+def test_trades_come_by_time_then_books_then_bars_then_the_newest_time() -> None:
+    run = Runner(Listener(), TRADED, Decimal(10_000))
+    book = Heard(Book(BTC, 350, ((100.0, 1.0),), ((102.0, 1.0),)), 9, 300)
+    rows = ((ADA, 1.0, 5, 200), (BTC, 2.0, 8, 200), (BTC, 3.0, 7, 100))
+    trades = [Heard(Trade(name, 350, price, 1.0, "buy"), number, time) for name, price, number, time in rows]
+    assert run.is_due(350) and run.moments(350) == [], "the first multiple is yet to come"
+    heard = in_turn([book, *trades], run)
+    steps = events(run, Outcome(), [*heard, bar(BTC, 50.0, 1), *run.moments(655)])
+    assert next(steps, None) is not None, "the order of the first trade"
+    with pytest.raises(StopIteration):
+        steps.send(Outcome())
+    assert isinstance(run.strategy, Listener)
+    assert run.strategy.heard == [(BTC, 3.0), (BTC, 2.0), (ADA, 1.0), 101.0, BTC, 600]
+    assert (run.account.prices[BTC], run.account.prices[ADA], run.account.time) == (50.0, 1.0, 600)
+    assert not run.is_due(699) and run.is_due(700)
+
+
+def test_an_action_knows_what_led_to_it() -> None:
+    run = Runner(Listener(), TRADED, Decimal(10_000))
+    trade = Heard(Trade(BTC, 350, 3.0, 1.0, "buy"), 7, 100)
+    action = next(events(run, Outcome(), [trade]))
+    assert isinstance(action, Submit) and action.cause is trade
+
+
+def test_the_market_stands_as_often_as_the_strategy_asks() -> None:
+    class Seldom(Strategy):
+        interval_us = 7_000_000
+
+    assert [Runner(each, TRADED, Decimal(1)).step for each in (Scripted(), Listener(), Seldom())] == [
+        60_000_000, 1_000, 1_000_000,
+    ]  # fmt: skip
