@@ -49,6 +49,7 @@ bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/matching.py
 	@$(BIN)/python bench/env.py
 	@$(BIN)/python bench/load.py
+	@$(BIN)/python bench/text.py
 
 peers: .tools/peers/.ready ## the libraries the benchmarks compare with, in an environment of their own
 
