@@ -4,9 +4,9 @@ from lake.errors import UsageError
 from lake.table import Table
 from lake.tables.bars import BARS_1M, BARS_5M, RAW_BARS
 from lake.tables.derivatives import FUNDING, LIQUIDATIONS, MARKS, OPEN_INTEREST, OPTION_QUOTES, OPTION_SURFACE
-from lake.tables.features import FEATURES_5M
+from lake.tables.features import FEATURES_5M, FEATURES_REF_5M
 from lake.tables.gaps import GAPS
-from lake.tables.images import IMAGES_5M
+from lake.tables.leases import LEASES
 from lake.tables.market import BOOK_CHANGES, BOOKS, QUOTES, RAW_FRAMES, TRADES
 from lake.tables.observations import OBSERVATIONS, RAW_ANSWERS
 from lake.tables.texts import TEXT_EMBEDDINGS, TEXT_FEATURES, TEXT_SCORES, TEXTS
@@ -20,10 +20,11 @@ __all__ = [
     "DECISIONS",
     "DECISION_EVENTS",
     "FEATURES_5M",
+    "FEATURES_REF_5M",
     "FILLS",
     "FUNDING",
     "GAPS",
-    "IMAGES_5M",
+    "LEASES",
     "LIQUIDATIONS",
     "MARKS",
     "OBSERVATIONS",
@@ -68,13 +69,15 @@ TABLES: dict[str, Table] = {
         RAW_BARS,
         BARS_1M,
         BARS_5M,
+        GAPS,
         FEATURES_5M,
-        IMAGES_5M,
+        FEATURES_REF_5M,
         DECISIONS,
         DECISION_EVENTS,
         ORDERS,
         FILLS,
         PROMOTIONS,
+        LEASES,
     )
 }
 
