@@ -135,22 +135,27 @@ def ccxt_client(rest: str, ws: str = "", api_key: str = "", secret: str = "", **
     """
     import ccxt
 
-    return _client(ccxt.binance, rest, ws, api_key, secret, config)
+    return redirected_client(ccxt.binance, rest, ws, api_key, secret, config)
 
 
 def ccxt_pro_client(rest: str, ws: str = "", api_key: str = "", secret: str = "", **config: Any) -> Any:
     """An asynchronous `ccxt.pro.binance` with streams; else as `ccxt_client`. The caller awaits its `close()`."""
     import ccxt.pro
 
-    return _client(ccxt.pro.binance, rest, ws, api_key, secret, config)
+    return redirected_client(ccxt.pro.binance, rest, ws, api_key, secret, config)
 
 
-def _client(client_class: Any, rest: str, ws: str, api_key: str, secret: str, config: dict[str, Any]) -> Any:
+def redirected_client(
+    client_class: Any, rest: str, ws: str, api_key: str, secret: str, config: dict[str, Any],
+    options: Mapping[str, Any] | None = None,
+) -> Any:  # fmt: skip
+    """A client of any of ccxt's Binance classes; `options` replace those of spot where it is sent elsewhere."""
     keys = {"apiKey": api_key, "secret": secret, "enableRateLimit": True}
     if not rest:
         return client_class({**keys, **config})
     ws = ws or "ws" + rest.removeprefix("http")
-    client = client_class({**redirect_ccxt(rest, ws, client_class), **keys, **config})
+    moved = redirect_ccxt(rest, ws, client_class) | ({"options": options} if options else {})
+    client = client_class({**moved, **keys, **config})
     refuse_foreign_urls(client.urls, rest, ws)
     return client
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from lake.errors import BadInput
 from lake.intervals import MILLISECOND
-from lake.wire.binance import redirect_ccxt, refuse_foreign_urls
+from lake.wire.binance import redirected_client
 
 OPTIONS = {
     "defaultType": "swap",
@@ -149,21 +149,11 @@ def ccxt_futures_client(rest: str, ws: str = "", api_key: str = "", secret: str 
     """
     import ccxt
 
-    return _client(ccxt.binanceusdm, rest, ws, api_key, secret, config)
+    return redirected_client(ccxt.binanceusdm, rest, ws, api_key, secret, config, OPTIONS)
 
 
 def ccxt_futures_pro_client(rest: str, ws: str = "", api_key: str = "", secret: str = "", **config: Any) -> Any:
     """An asynchronous `ccxt.pro.binanceusdm`; else as `ccxt_futures_client`. The caller awaits its `close()`."""
     import ccxt.pro
 
-    return _client(ccxt.pro.binanceusdm, rest, ws, api_key, secret, config)
-
-
-def _client(client_class: Any, rest: str, ws: str, api_key: str, secret: str, config: dict[str, Any]) -> Any:
-    keys = {"apiKey": api_key, "secret": secret, "enableRateLimit": True}
-    if not rest:
-        return client_class({**keys, **config})
-    ws = ws or "ws" + rest.removeprefix("http")
-    client = client_class({**redirect_ccxt(rest, ws, client_class), "options": OPTIONS, **keys, **config})
-    refuse_foreign_urls(client.urls, rest, ws)
-    return client
+    return redirected_client(ccxt.pro.binanceusdm, rest, ws, api_key, secret, config, OPTIONS)
