@@ -18,8 +18,7 @@ from market.limits import USDM
 from market.parameters import Parameters
 from market.reports import amount, milliseconds
 from market.signing import wall_ms
-from market.stream_events import book_ticker
-from market.tickers import rolling, ticker
+from market.tickers import book_ticker, rolling, ticker
 from market.trades import AGG_FIRST, AGG_LAST, TRADE_BUYER_IS_MAKER, TRADE_ID, TRADE_LOTS, TRADE_PRICE, TRADE_TIME
 
 INTEREST_PERIODS = {"5m": 1, "15m": 3, "30m": 6, "1h": 12, "2h": 24, "4h": 48, "6h": 72, "12h": 144, "1d": 288}

@@ -14,8 +14,8 @@ from market.futures_market import FuturesMarket
 from market.futures_trading import FuturesTrading
 from market.orders import Account
 from market.parameters import Parameters
-from market.rest import Handler, answer
-from market.signing import account_of, check_request, wall_ms
+from market.rest import Handler, answer, signed_handler
+from market.signing import account_of
 
 if TYPE_CHECKING:
     from market.venue import Venue
@@ -47,6 +47,9 @@ class FuturesRest:
             *(web.route(verb, "/fapi/v1/listenKey", self._keyed(serve)) for verb, serve in keyed.items()),
         ]
 
+    def _signed(self, serve: Signed) -> Handler:
+        return signed_handler(self._venue, self._symbols, serve)
+
     def _close_key(self, account: Account) -> object:
         self._desk.close_key(account)
         return {}
@@ -63,20 +66,5 @@ class FuturesRest:
     def _keyed(self, serve: Callable[[Account], object]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             return answer(serve(account_of(self._venue.accounts, request.headers.get("X-MBX-APIKEY"))))
-
-        return handle
-
-    def _signed(self, serve: Signed) -> Handler:
-        async def handle(request: web.Request) -> web.Response:
-            body = await request.text()
-            account = account_of(self._venue.accounts, request.headers.get("X-MBX-APIKEY"))
-            values = check_request(account, request.rel_url.raw_query_string, body, wall_ms())
-            if request.method != "GET":
-                await self._venue.travel()
-            self._venue.catch_up()
-            try:
-                return answer(serve(account, Parameters(values, self._symbols)))
-            finally:
-                self._venue.publish()
 
         return handle

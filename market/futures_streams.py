@@ -22,14 +22,13 @@ from market.stream_events import (
     Depth,
     Event,
     aggregate_event,
-    book_ticker,
     book_ticker_event,
     kline_event,
     levels_event,
     trade_event,
 )
 from market.streams import MOST_STREAMS, PING_SECONDS, Client
-from market.tickers import mini_ticker_event, rolling, ticker_event
+from market.tickers import book_ticker, mini_ticker_event, rolling, ticker_event
 from market.trades import AGG_INSTRUMENT
 
 if TYPE_CHECKING:

@@ -10,8 +10,7 @@ from market.errors import Refused
 from market.filters import AVERAGE_MINUTES, exchange_info
 from market.parameters import Parameters
 from market.signing import wall_ms
-from market.stream_events import book_ticker
-from market.tickers import DAY_MINUTES, rolling, ticker
+from market.tickers import DAY_MINUTES, book_ticker, rolling, ticker
 from market.trades import (
     AGG_FIRST,
     AGG_LAST,

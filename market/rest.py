@@ -24,6 +24,25 @@ def answer(value: object, status: int = 200) -> web.Response:
     return web.Response(body=orjson.dumps(value), status=status, content_type="application/json")
 
 
+def signed_handler(venue: "Venue", symbols: dict[str, int], serve: Callable[[Account, Parameters], object]) -> Handler:
+    """Check the signature, let the request arrive and be carried out, and tell the streams what came of it."""
+
+    async def handle(request: web.Request) -> web.Response:
+        body = await request.text()
+        account = account_of(venue.accounts, request.headers.get("X-MBX-APIKEY"))
+        values = check_request(account, request.rel_url.raw_query_string, body, wall_ms())
+        if request.method != "GET":
+            await venue.travel()
+        venue.catch_up()
+        try:
+            served = serve(account, Parameters(values, symbols))
+            return served if isinstance(served, web.Response) else answer(served)
+        finally:
+            venue.publish()
+
+    return handle
+
+
 @web.middleware
 async def refusals(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn a refusal into Binance's error body, and an unknown path into a 404 that says so."""
@@ -75,6 +94,9 @@ class Rest:
             *(web.route(verb, f"/sapi/v1/{path}", self._signed(serve)) for (verb, path), serve in of_wallet.items()),
         ]
 
+    def _signed(self, serve: Callable[[Account, Parameters], object]) -> Handler:
+        return signed_handler(self._venue, self._symbols, serve)
+
     def _public(self, serve: Callable[[Parameters], object]) -> Handler:
         async def handle(request: web.Request) -> web.Response:
             return answer(serve(Parameters(request.query, self._symbols)))
@@ -84,22 +106,6 @@ class Rest:
     async def _klines(self, request: web.Request) -> web.Response:
         body = self._data.klines(Parameters(request.query, self._symbols))
         return web.Response(body=body, content_type="application/json")
-
-    def _signed(self, serve: Callable[[Account, Parameters], object]) -> Handler:
-        async def handle(request: web.Request) -> web.Response:
-            body = await request.text()
-            account = account_of(self._venue.accounts, request.headers.get("X-MBX-APIKEY"))
-            values = check_request(account, request.rel_url.raw_query_string, body, wall_ms())
-            if request.method != "GET":
-                await self._venue.travel()
-            self._venue.catch_up()
-            try:
-                served = serve(account, Parameters(values, self._symbols))
-                return served if isinstance(served, web.Response) else answer(served)
-            finally:
-                self._venue.publish()
-
-        return handle
 
     # -- trading --------------------------------------------------------------------------------------------------
 

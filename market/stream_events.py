@@ -117,16 +117,6 @@ def average_price_event(exchange: Exchange, i: int) -> Event:
     }  # fmt: skip
 
 
-def book_ticker(exchange: Exchange, i: int) -> list[str]:
-    """Bid, its quantity, ask, its quantity; zeros where a side is empty."""
-    texts = []
-    for side in (BUY, SELL):
-        best = exchange.depth(i, side, 1).tolist()
-        price, lots = best[0] if best else (0, 0)
-        texts += [price_text(exchange, i, price), quantity_text(exchange, i, lots)]
-    return texts
-
-
 def book_ticker_event(exchange: Exchange, i: int, best: list[str]) -> Event:
     """The event of `@bookTicker`."""
     bid, bid_quantity, ask, ask_quantity = best

@@ -21,14 +21,13 @@ from market.stream_events import (
     Stream,
     aggregate_event,
     average_price_event,
-    book_ticker,
     book_ticker_event,
     kline_event,
     levels_event,
     parse_stream,
     trade_event,
 )
-from market.tickers import DAY_MINUTES, WINDOWS, mini_ticker_event, rolling, ticker_event
+from market.tickers import DAY_MINUTES, WINDOWS, book_ticker, mini_ticker_event, rolling, ticker_event
 from market.trades import AGG_INSTRUMENT
 
 MOST_QUEUED = 8192

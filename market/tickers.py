@@ -71,7 +71,8 @@ def _change(exchange: "Exchange", i: int, window: Rolling) -> tuple[str, str]:
     return signed((window.last - window.open) * tick), f"{(window.last / window.open - 1) * 100:.3f}"
 
 
-def _best(exchange: "Exchange", i: int) -> list[str]:
+def book_ticker(exchange: "Exchange", i: int) -> list[str]:
+    """Bid, its quantity, ask, its quantity; zeros where a side is empty."""
     texts = []
     for side in (BUY, SELL):
         best = exchange.depth(i, side, 1).tolist()
@@ -91,7 +92,7 @@ def ticker(exchange: "Exchange", i: int, window: Rolling, full: bool, quotes: bo
     row["lastPrice"] = price_text(exchange, i, window.last)
     if full and quotes:
         row["lastQty"] = quantity_text(exchange, i, window.last_lots)
-        row |= dict(zip(("bidPrice", "bidQty", "askPrice", "askQty"), _best(exchange, i), strict=True))
+        row |= dict(zip(("bidPrice", "bidQty", "askPrice", "askQty"), book_ticker(exchange, i), strict=True))
     return row | {
         "openPrice": price_text(exchange, i, window.open),
         "highPrice": price_text(exchange, i, window.high),
@@ -131,5 +132,5 @@ def ticker_event(exchange: "Exchange", i: int, window: Rolling, name: str = "24h
     if name == "24hr":
         event["x"] = price_text(exchange, i, window.before)
         event["Q"] = quantity_text(exchange, i, window.last_lots)
-        event |= dict(zip("bBaA", _best(exchange, i), strict=True))
+        event |= dict(zip("bBaA", book_ticker(exchange, i), strict=True))
     return event
