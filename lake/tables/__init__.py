@@ -6,6 +6,7 @@ from lake.tables.bars import BARS_1M, BARS_5M, RAW_BARS
 from lake.tables.derivatives import FUNDING, LIQUIDATIONS, MARKS, OPEN_INTEREST, OPTION_QUOTES, OPTION_SURFACE
 from lake.tables.features import FEATURES_5M, FEATURES_REF_5M
 from lake.tables.gaps import GAPS
+from lake.tables.images import IMAGES_5M
 from lake.tables.leases import LEASES
 from lake.tables.market import BOOK_CHANGES, BOOKS, QUOTES, RAW_FRAMES, TRADES
 from lake.tables.observations import OBSERVATIONS, RAW_ANSWERS
@@ -24,6 +25,7 @@ __all__ = [
     "FILLS",
     "FUNDING",
     "GAPS",
+    "IMAGES_5M",
     "LEASES",
     "LIQUIDATIONS",
     "MARKS",
@@ -72,6 +74,7 @@ TABLES: dict[str, Table] = {
         GAPS,
         FEATURES_5M,
         FEATURES_REF_5M,
+        IMAGES_5M,
         DECISIONS,
         DECISION_EVENTS,
         ORDERS,

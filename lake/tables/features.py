@@ -16,21 +16,37 @@ FEATURE_COLUMNS: tuple[str, ...] = (
     "volume_z_60",
 )  # fmt: skip
 
-FEATURES_5M = Table(
-    name="features_5m_v1",
-    layer="gold",
-    description="The default feature service over five-minute bars: one row per input bar, null until warm.",
-    owner="ml",
-    columns=(
-        Column("instrument", pa.string(), "Instrument id."),
-        Column("open_time", TIME, "Open of the bar the row was made from."),
-        Column("event_time", TIME, "Close of that bar."),
-        Column("available_time", TIME, "When the row could first be known: only this may join a label."),
-        Column("service_hash", pa.string(), "Content hash of the feature service that computed the row."),
-        *(Column(name, pa.float64(), f"See `feature_store list`: {name}.", nullable=True) for name in FEATURE_COLUMNS),
-        Column("month", pa.string(), "YYYY-MM of open_time."),
-    ),
-    key=("instrument", "open_time"),
-    time_column="open_time",
-    partition=("month",),
+REFERENCE_COLUMNS: tuple[str, ...] = (*FEATURE_COLUMNS, "corr_btc_60", "beta_btc_60")
+
+
+def _features(name: str, description: str, columns: tuple[str, ...]) -> Table:
+    return Table(
+        name=name,
+        layer="gold",
+        description=description,
+        owner="ml",
+        columns=(
+            Column("instrument", pa.string(), "Instrument id."),
+            Column("open_time", TIME, "Open of the bar the row was made from."),
+            Column("event_time", TIME, "Close of that bar."),
+            Column("available_time", TIME, "When the row could first be known: only this may join a label."),
+            Column("service_hash", pa.string(), "Content hash of the feature service that computed the row."),
+            *(Column(name, pa.float64(), f"See `feature_store list`: {name}.", nullable=True) for name in columns),
+            Column("month", pa.string(), "YYYY-MM of open_time."),
+        ),
+        key=("instrument", "open_time"),
+        time_column="open_time",
+        partition=("month",),
+    )
+
+
+FEATURES_5M = _features(
+    "features_5m_v1",
+    "The default feature service over five-minute bars: one row per input bar, null until warm.",
+    FEATURE_COLUMNS,
+)
+FEATURES_REF_5M = _features(
+    "features_ref_5m_v1",
+    "The default feature service with correlation and beta to BTC: one row per input bar, null until warm.",
+    REFERENCE_COLUMNS,
 )

@@ -18,7 +18,7 @@ from feature_store.scan import compute
 from feature_store.service import DEFAULT, DEFAULT_REF, FeatureService, service, services
 from feature_store.source import kernel_source
 from feature_store.view import CLOSE, HIGH, LOW, FeatureView
-from lake.tables.features import FEATURE_COLUMNS
+from lake.tables.features import FEATURE_COLUMNS, REFERENCE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -50,6 +50,7 @@ def loaded(folder: Path, text: str) -> ModuleType:
 
 def test_the_default_service_fills_the_columns_of_the_gold_table_in_order() -> None:
     assert DEFAULT.feature_names == FEATURE_COLUMNS
+    assert DEFAULT_REF.feature_names == REFERENCE_COLUMNS
 
 
 @every_view

@@ -6,12 +6,13 @@ import numpy as np
 import polars as pl
 import pytest
 
+from feature_store.alignment import GRACE
 from feature_store.scan import Stream, compute
-from feature_store.service import DEFAULT
-from lake.intervals import DAY, MINUTE, WEEK, Interval
+from feature_store.service import DEFAULT, DEFAULT_REF
+from lake.intervals import DAY, MINUTE, SECOND, WEEK, Interval
 from lake.spark import merge
 from lake.storage import Lake
-from lake.tables import BARS_5M, FEATURES_5M
+from lake.tables import BARS_5M, FEATURES_5M, FEATURES_REF_5M
 from tests.lake.raw_bars import BTC, ETH, START
 from tests.lake_fixtures import RunJob
 
@@ -121,3 +122,31 @@ def test_missing_bars_leave_the_rest_as_the_scan_has_it(spark: Any, lake: Lake, 
     times, values = bars["open_time"].dt.epoch("us").to_numpy(), bars.select(BAR).to_numpy()
     found = features(lake, BTC).select(DEFAULT.feature_names).fill_null(float("nan")).to_numpy()
     np.testing.assert_array_equal(found, compute(DEFAULT, times, values))
+
+
+def test_rows_with_a_reference_equal_the_stream_and_a_late_bar_of_it_is_null(
+    spark: Any, lake: Lake, run_job: RunJob
+) -> None:
+    eth, btc = silver(1200, ETH, seed=1), silver(1200, BTC, seed=2)
+    late = btc.with_row_index().with_columns(
+        available_time=pl.when(pl.col("index") == 900)
+        .then(pl.col("available_time") + pl.duration(seconds=30))
+        .otherwise("available_time")
+    )
+    put(spark, lake, pl.concat([eth, late.drop("index")]))
+    summary = run_job("build_features", service=DEFAULT_REF.name)
+    assert (summary["rows"], summary["table"]) == (2400, FEATURES_REF_5M.name)
+    gold = lake.scan(FEATURES_REF_5M).filter(pl.col("instrument") == ETH).sort("open_time").collect()
+    closes = btc["close"].to_numpy().copy()
+    closes[900] = np.nan
+    matrix, times = np.column_stack([eth.select(BAR).to_numpy(), closes]), eth["open_time"].dt.epoch("us").to_numpy()
+    stream = Stream(DEFAULT_REF)
+    expected = np.array([stream.update(int(time), row) for time, row in zip(times, matrix, strict=True)])
+    names = list(DEFAULT_REF.feature_names)
+    np.testing.assert_array_equal(gold.select(pl.col(names).fill_null(np.nan)).to_numpy(), expected)
+    assert np.isnan(expected[900, -1])
+    assert np.isfinite(expected[901, -1])
+    wait = (gold["available_time"] - gold["event_time"]).dt.total_seconds()
+    assert wait[900] == GRACE // SECOND, "known null when the grace ends"
+    assert set(wait.gather([899, 901])) == {1}
+    assert run_job("build_features", service=DEFAULT_REF.name)["rows"] == 0
