@@ -46,10 +46,13 @@ def entities(job: Job, version: int) -> list[tuple[str, str]]:
 
 
 def work(lake: Lake, version: int, units: list[tuple[str, str]], at: Interval) -> pl.DataFrame:
-    """The outcome of unit number `at.start`."""
-    source, entity = units[at.start]
-    rows = lake.scan(RAW_ANSWERS, None, version).filter(pl.col("source") == source, pl.col("entity") == entity)
-    return kernel(rows.filter(ours()).collect())
+    """The outcome of the units numbered `at`."""
+    answers = lake.scan(RAW_ANSWERS, None, version).filter(ours())
+    parts = [
+        kernel(answers.filter(pl.col("source") == source, pl.col("entity") == entity).collect())
+        for source, entity in units[at.start : at.end]
+    ]
+    return pl.concat(parts, how="diagonal_relaxed")
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -63,7 +66,8 @@ def run(job: Job) -> dict[str, Any]:
             session = spark_session(lake, "build_observations")
             library.join()
             reads = {RAW_ANSWERS.name: version} if job.interval is None else {}
-            numbered = [Interval(n, n + 1) for n in range(len(units))]
+            size = -(-len(units) // (2 * session.sparkContext.defaultParallelism))  # each task writes a file a month
+            numbered = [Interval(n, min(n + size, len(units))) for n in range(0, len(units), size)]
             built = make(job, session, OBSERVATIONS, partial(work, lake, version, units), numbered, reads)
         say(told(OBSERVATIONS, built))
     return summary(OBSERVATIONS, built) | {"entities": len(units), "start": None, "end": None}

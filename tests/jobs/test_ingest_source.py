@@ -125,7 +125,7 @@ def test_a_killed_ingestion_goes_on_where_it_was(source_server: SourceServer, la
         assert not lake.exists(RAW_ANSWERS)
         done = subprocess.run(command, env=os.environ.copy(), capture_output=True, text=True, timeout=60, check=True)
         assert orjson.loads(done.stdout.splitlines()[-1])["rows"] == 5
-        assert world.asked.total() == 5
+        assert world.asked.total() <= 6, "the one that was on its way may have to be asked again"
     assert not list((home / "sources" / "thegraph").iterdir())
     rows = lake.scan(RAW_ANSWERS).sort("page").collect()
     ids = [row["id"] for payload in rows["payload"] for row in orjson.loads(payload)["data"]["rows"]]
@@ -133,16 +133,19 @@ def test_a_killed_ingestion_goes_on_where_it_was(source_server: SourceServer, la
 
 
 @pytest.mark.spark
-def test_every_source_reaches_silver_and_nothing_is_known_before_its_time(
-    spark: Any, source_server: SourceServer, lake: Lake, run_job: RunJob
+@pytest.mark.parametrize(
+    "names", [["coingecko", "dune"], pytest.param(OURS, marks=pytest.mark.nightly)], ids=["two", "all"]
+)
+def test_sources_reach_silver_and_nothing_is_known_before_its_time(
+    spark: Any, source_server: SourceServer, lake: Lake, run_job: RunJob, names: list[str]
 ) -> None:
     with source_server(fail=0.05, seed=1):
-        for name in OURS:
-            ingest(run_job, name)
+        for name in names:
+            ingest(run_job, name, start="2024-02-01" if names != OURS else None)
     built = run_job("build_observations")
-    assert built["refused"] == 0 and built["inserted"] > 5000
+    assert built["refused"] == 0 and built["inserted"] > 300
     rows = lake.scan(OBSERVATIONS).collect()
-    declared = {(name, m.name) for name in OURS for m in source(name).metrics}
+    declared = {(name, m.name) for name in names for m in source(name).metrics}
     assert set(rows.select("source", "metric").unique().iter_rows()) == declared
     delays = rows.group_by("source", "metric").agg((pl.col("available_time") - pl.col("event_time")).min())
     for name, metric, delay in delays.iter_rows():
@@ -150,9 +153,7 @@ def test_every_source_reaches_silver_and_nothing_is_known_before_its_time(
             declared_us = next(m.delay for m in source(name).metrics if m.name == metric)
             assert delay.total_seconds() * 1e6 == declared_us
     before = lake.content_hash(OBSERVATIONS)
-    assert run_job("build_observations")["rows"] == 0
-    asked = {"start": "2020-01-01", "end": "2030-01-01"}
-    assert run_job("build_observations", **asked)["rows"] == 0
+    assert run_job("build_observations", start="2020-01-01", end="2030-01-01")["rows"] == 0
     assert lake.content_hash(OBSERVATIONS) == before
     assert keys().keys() >= {"dune", "thegraph", "fred"}
     assert to_us(rows["event_time"].max()) <= NOW + DAY  # type: ignore[arg-type]
