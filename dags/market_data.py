@@ -35,7 +35,7 @@ PARAMS = {
 }
 TIMES = {f"--{name}": f"{{{{ params.{name} or '' }}}}" for name in ("start", "end")}
 SILVER = [
-    market.TRADES, market.BOOK_CHANGES, market.QUOTES, derivatives.LIQUIDATIONS, derivatives.FUNDING,
+    market.TRADES, market.BOOK_CHANGES, market.BOOKS, market.QUOTES, derivatives.LIQUIDATIONS, derivatives.FUNDING,
     derivatives.OPEN_INTEREST, derivatives.MARKS, derivatives.OPTION_QUOTES,
 ]  # fmt: skip
 

@@ -1,7 +1,8 @@
 """Build the market's silver tables out of recorded frames: trades, books, quotes, liquidations, funding and the rest.
 
 Reads   bronze raw_frames_v1
-Writes  silver --table (default trades_v1), its quarantine and its history; `--table all` builds every one
+Writes  silver --table (default trades_v1; all: every one), its quarantine and its history: trades_v1, book_changes_v1,
+        books_v1, quotes_v1, liquidations_v1, funding_v1, open_interest_v1, marks_v1, option_quotes_v1
 
 The work is `jobs.market_rows`: one day of frames is a unit. Without --start and --end the interval spans every frame
 that the table has not seen. Any interval can be built again, at once or after a kill: equal input leaves equal content.
@@ -10,7 +11,7 @@ that the table has not seen. Any interval can be built again, at once or after a
 from typing import Any
 
 from jobs.command import Job, main, parser
-from jobs.market_rows import MARGIN, ROWS, kernel
+from jobs.market_rows import MARGIN, ROWS, days_to_build, kernel
 from jobs.silver import build
 from lake.errors import UsageError
 from lake.tables import RAW_FRAMES, TABLES
@@ -24,7 +25,8 @@ def run(job: Job) -> dict[str, Any]:
     names = list(ROWS) if asked == "all" else [name.strip() for name in asked.split(",")]
     if unknown := [name for name in names if name not in ROWS]:
         raise UsageError(f"--table {unknown[0]}: expected all, or some of {', '.join(ROWS)}.")
-    done = {name: build(job, RAW_FRAMES, TABLES[name], kernel(TABLES[name]), MARGIN) for name in names}
+    units = days_to_build if job.interval is None else None
+    done = {name: build(job, RAW_FRAMES, TABLES[name], kernel(TABLES[name]), MARGIN, units) for name in names}
     return {**done[names[0]], "tables": done}
 
 

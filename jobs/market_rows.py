@@ -14,12 +14,13 @@ import polars as pl
 
 from jobs.raw_frames import RECORDER
 from jobs.silver import outcome, refusals
-from lake.intervals import HOUR, Interval, to_datetime
+from lake.intervals import DAY, HOUR, Interval, parse_time, to_datetime
 from lake.revisions import fold
 from lake.storage import Lake
 from lake.table import Table
 from lake.tables import (
     BOOK_CHANGES,
+    BOOKS,
     FUNDING,
     LIQUIDATIONS,
     MARKS,
@@ -36,6 +37,8 @@ from lake.wire.frames import Feed, levels, parse
 MARGIN = timedelta(hours=1)
 """A frame may tell of what happened up to this long before it; what is older (as trades before a subscription) is
 refused."""
+DEPTH = 20
+"""Levels a side in books_v1."""
 HISTORY, HISTORY_DELAY = "rest:history:", timedelta(seconds=1)
 """What a venue tells of its past counts as known this long after it happened, as with bars (declared, not measured); a
 correction counts from the market time at which it was fetched."""
@@ -73,6 +76,23 @@ def _marks(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _books(events: pl.DataFrame) -> pl.DataFrame:
+    """The best levels of every snapshot, best first; a snapshot without both sides gives none."""
+
+    def best(name: str, descending: bool) -> pl.Expr:
+        level = pl.element().list
+        typed = pl.struct(level.get(0).cast(pl.Float64).alias("price"), level.get(1).cast(pl.Float64).alias("quantity"))
+        return pl.col(name).list.eval(typed).list.sort(descending=descending).list.head(DEPTH)
+
+    books = events.filter("is_snapshot", pl.col("bids").list.len() > 0, pl.col("asks").list.len() > 0)
+    books = books.with_columns(bids=best("bids", True), asks=best("asks", False))
+    return books.with_columns(
+        pl.col(name).list.eval(pl.element().struct.field(field)).alias(f"{side}_{column}")
+        for name, side in (("bids", "bid"), ("asks", "ask"))
+        for field, column in (("price", "prices"), ("quantity", "quantities"))
+    )
+
+
 def _options(events: pl.DataFrame) -> pl.DataFrame:
     """With what the option's name says."""
     names = {symbol: option_name(symbol) for symbol in events["symbol"].unique()}
@@ -88,6 +108,7 @@ def _options(events: pl.DataFrame) -> pl.DataFrame:
 ROWS: dict[str, Rows] = {
     TRADES.name: Rows("trade", ("event_time", "price", "quantity", "side")),
     BOOK_CHANGES.name: Rows("book", ("price", "quantity", "side"), levels),
+    BOOKS.name: Rows("book", ("unit",), _books),
     QUOTES.name: Rows("quote", ("bid", "bid_quantity", "ask", "ask_quantity")),
     LIQUIDATIONS.name: Rows("liquidation", ("average_price",)),
     FUNDING.name: Rows("funding", ("rate", "mark_price"), _funding),
@@ -104,6 +125,17 @@ def kernel(table: Table) -> Callable[[Lake, int, Interval], pl.DataFrame]:
         return outcome_of(table, frames_of(lake, version, unit), unit)
 
     return work
+
+
+def days_to_build(lake: Lake, since: int | None, version: int) -> list[Interval]:
+    """The days that frames added since a version can tell of, none of them without frames: recordings leave holes."""
+    changed = lake.changed(RAW_FRAMES, since, version)
+    if changed is None:
+        return []
+    held = {parse_time(day) for day in lake.partitions(RAW_FRAMES, "day", version)}
+    near = held | {day - DAY for day in held}  # a frame may tell of the evening before
+    first = changed.start - MARGIN // timedelta(microseconds=1)
+    return [Interval(day, day + DAY) for day in sorted(near) if day + DAY > first and day < changed.end]
 
 
 def frames_of(lake: Lake, version: int, unit: Interval) -> pl.DataFrame:

@@ -128,11 +128,10 @@ _LADDER = pa.list_(pa.float64())
 BOOKS = Table(
     name="books_v1",
     layer="silver",
-    description="The best levels of an order book: one row a second, rebuilt from changes, or one REST snapshot.",
+    description="The best 20 levels a side of every order-book snapshot, fetched by REST or sent by the stream.",
     owner="data",
     columns=(
         *HEAD,
-        Column("source", _TEXT, "rebuilt or rest."),
         Column("bid_prices", _LADDER, "Best first.", "quote"),
         Column("bid_quantities", _LADDER, "Beside bid_prices.", "unit"),
         Column("ask_prices", _LADDER, "Best first.", "quote"),
@@ -140,7 +139,7 @@ BOOKS = Table(
         UNIT,
         *TAIL,
     ),
-    key=("instrument", "source", "event_time"),
+    key=("instrument", "event_time"),
     time_column="event_time",
     partition=("day",),
     checks=(

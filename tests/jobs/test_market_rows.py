@@ -6,10 +6,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from jobs.market_rows import ROWS, outcome_of
+from jobs.bronze import store
+from jobs.market_rows import ROWS, days_to_build, outcome_of
 from jobs.raw_frames import raw_frames
 from lake.intervals import DAY, HOUR, Interval, parse_time
-from lake.tables import FUNDING, MARKS, OPTION_QUOTES, QUOTES, TABLES, TRADES
+from lake.storage import Lake
+from lake.tables import BOOKS, FUNDING, MARKS, OPTION_QUOTES, QUOTES, RAW_FRAMES, TABLES, TRADES
 from lake.wire.captures import read_capture
 
 NOON = parse_time("2024-08-08T12:00")
@@ -45,10 +47,11 @@ def trade(at: int, number: int = 7, price: str = "61804.70", quantity: str = "0.
     [
         (
             "BYBIT",
-            {"trades_v1": 347, "book_changes_v1": 20_809, "quotes_v1": 144, "open_interest_v1": 20, "marks_v1": 89},
+            {"trades_v1": 347, "book_changes_v1": 20_809, "books_v1": 6, "quotes_v1": 144, "open_interest_v1": 20}
+            | {"marks_v1": 89},
         ),
-        ("DERIBIT", {"book_changes_v1": 149, "option_quotes_v1": 89}),
-        ("BINANCE_FUTURES", {"trades_v1": 91, "book_changes_v1": 11_910, "quotes_v1": 613}),
+        ("DERIBIT", {"book_changes_v1": 149, "books_v1": 8, "option_quotes_v1": 89}),
+        ("BINANCE_FUTURES", {"trades_v1": 91, "book_changes_v1": 11_910, "books_v1": 4, "quotes_v1": 613}),
     ],
 )  # fmt: skip
 def test_a_real_capture_fills_the_tables(shared_data: Path, file: str, expected: dict[str, int]) -> None:
@@ -180,3 +183,23 @@ def test_an_option_is_named_by_its_parts(shared_data: Path) -> None:
         100_000.0, True, 0.555, 0.009, None,
     )  # fmt: skip
     assert found["expiry_time"] == datetime(2024, 12, 27, 8, tzinfo=UTC)
+
+
+def test_a_snapshot_gives_its_best_levels_best_first() -> None:
+    levels = [f'["{price}","{price}"]' for price in range(1, 31)]
+    text = f'{{"lastUpdateId":7,"E":{NOON // 1000},"symbol":"BTCUSDT","bids":[{",".join(levels)}],"asks":[["99","2"]]}}'
+    found = outcome_of(BOOKS, frames(text), EVER).row(0, named=True)
+    assert found["bid_prices"] == [float(price) for price in range(30, 10, -1)] == found["bid_quantities"]
+    assert (found["ask_prices"], found["ask_quantities"]) == ([99.0], [2.0])
+
+
+def test_only_days_that_frames_can_tell_of_are_built(lake: Lake) -> None:
+    store(lake, RAW_FRAMES, frames(trade(NOON)), "run")
+    later = frames(trade(NOON + 400 * DAY), at=NOON + 400 * DAY).with_columns(connection=pl.lit("d"))
+    version = lake.version(RAW_FRAMES)
+    store(lake, RAW_FRAMES, later, "run")
+    day = parse_time("2024-08-08")
+    every = [day - DAY, day, day + 399 * DAY, day + 400 * DAY]
+    assert [unit.start for unit in days_to_build(lake, None, version + 1)] == every[1:]
+    assert [unit.start for unit in days_to_build(lake, version, version + 1)] == every[3:]
+    assert days_to_build(lake, version + 1, version + 1) == []
