@@ -1,4 +1,4 @@
-"""Texts a second of processor time, on one core: the kernel of silver, the lexicon, and our encoder beside sentence-transformers.
+"""Texts a second of one core's time: the kernel of silver, the lexicon, our encoder beside sentence-transformers.
 
 python bench/text.py [--texts 200] [--repeats 3]
 
