@@ -68,10 +68,16 @@ class Lake:
     def scan(self, table: Table, interval: Interval | None = None, version: int | None = None) -> pl.LazyFrame:
         """Lazy rows of the interval on the table's time column; every column, in the declared order.
 
+        A nullable column that was declared after the rows were written is null in them.
+
         Raises:
             NothingStored: the table has no commit yet.
         """
-        frame = pl.scan_delta(self.delta(table, version)).select(table.schema.names)
+        delta = self.delta(table, version)
+        held = {field.name for field in delta.schema().fields}
+        later = [c for c in table.columns if c.nullable and c.name not in held]
+        nulls = [pl.lit(None).cast(pl.Schema(pa.schema([(c.name, c.type)]))[c.name]).alias(c.name) for c in later]
+        frame = pl.scan_delta(delta).with_columns(nulls).select(table.schema.names)
         if interval is None:
             return frame
         time = pl.col(table.time_column)
@@ -139,6 +145,7 @@ class Lake:
                 rows.select(table.schema.names).cast(table.schema),
                 partition_by=list(table.partition) or None,
                 mode="error" if base is None else "append",
+                schema_mode=None if base is None else "merge",  # a nullable column declared since
                 configuration=table.properties if base is None else None,
                 storage_options=self.storage_options(),
                 commit_properties=CommitProperties(
