@@ -17,6 +17,8 @@ def test_a_table_altered_behind_our_back_fails_with_every_reason(spark: Any, lak
     store(lake, random_minutes(10, [BTC]))
     run_job("build_bars")
     assert run_job("check_tables", table="bars_1m_v1", start="2024-01-29", end="2024-01-30")["rows"] == 10
+    with pytest.raises(ContractViolated, match="found none"):
+        run_job("check_tables", table="bars_1m_v1", start="2025-01-29", end="2025-01-30")
     spark.sql(f"ALTER TABLE delta.`{lake.uri(BARS_1M)}` DROP CONSTRAINT check_1")
     spark.sql(f"UPDATE delta.`{lake.uri(BARS_1M)}` SET high = 1.0 WHERE open_time < '2024-01-29 00:02:00'")
     spark.read.format("delta").load(lake.uri(BARS_1M)).limit(1).write.format("delta").mode("append").save(

@@ -1,0 +1,95 @@
+"""The catalogue page, made from the declarations: columns, units, owner, key, partition, checks, lineage.
+
+    python -m lake.catalogue            print it
+    python -m lake.catalogue --write    write docs/catalogue.md; a test fails where the page is not what this prints
+
+Lineage is what the jobs say of themselves: the Reads and Writes lines that open their docstrings.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+from lake.command import parser, run
+from lake.table import Table
+from lake.tables import TABLES
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGE = ROOT / "docs" / "catalogue.md"
+HEAD = """# Catalogue
+
+Made by `python -m lake.catalogue --write` from `lake/tables/`; do not edit. Beside each silver table stand
+`<table>_quarantine`, rows that it refused, and `<table>_history`, rows that corrections replaced. Times are UTC µs.
+"""
+_PART = re.compile(r"^(Reads|Writes)\s+(.*?)(?=^\S|\n\n)", re.MULTILINE | re.DOTALL)
+
+
+def says(job: str) -> dict[str, set[str]]:
+    """The tables that a job's docstring names after Reads and after Writes."""
+    doc = (ast.get_docstring(ast.parse(job)) or "") + "\n\n"
+    return {part: {name for name in TABLES if re.search(rf"\b{name}\b", text)} for part, text in _PART.findall(doc)}
+
+
+def lineage() -> dict[str, tuple[set[str], set[str]]]:
+    """Per table: the jobs that write it, and the tables that those read."""
+    found: dict[str, tuple[set[str], set[str]]] = {name: (set(), set()) for name in TABLES}
+    for folder in ("jobs", "training"):
+        for path in sorted((ROOT / folder).glob("*.py")):
+            told = says(path.read_text())
+            for name in told.get("Writes", set()):
+                found[name][0].add(f"{folder}.{path.stem}")
+                found[name][1].update(told.get("Reads", set()) - {name})
+    return found
+
+
+def section(table: Table, writers: set[str], inputs: set[str]) -> str:
+    """One table of the page."""
+    facts = {
+        "layer": table.layer,
+        "owner": table.owner,
+        "written by": f"{', '.join(sorted(writers)) or 'live or training'} ({table.writer})",
+        "made of": ", ".join(f"[{name}](#{name})" for name in sorted(inputs)),
+        "key": ", ".join(table.key),
+        "partition": ", ".join(table.partition),
+        "selected by": table.time_column,
+        "known since": table.known_column,
+    }
+    lines = [f"## {table.name}", "", table.description, ""]
+    lines += [f"- {name}: {value}" for name, value in facts.items() if value]
+    lines += [f"- refuses: {check.reason}" for check in table.checks]
+    lines += ["", "| column | type | unit | meaning |", "| --- | --- | --- | --- |"]
+    for column in table.columns:
+        kind = f"{column.type}{' or null' if column.nullable else ''}".replace("timestamp[us, tz=UTC]", "time")
+        marks = "" if column.content else " Not part of the content hash."
+        lines.append(f"| {column.name} | {kind} | {column.unit} | {_cell(column.description + marks)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def page() -> str:
+    """The whole page."""
+    graph = lineage()
+    order = sorted(TABLES.values(), key=lambda t: (("bronze", "silver", "gold").index(t.layer), t.name))
+    index = ["| layer | table | owner | one row per | made of |", "| --- | --- | --- | --- | --- |"]
+    for table in order:
+        inputs = ", ".join(sorted(graph[table.name][1]))
+        key = ", ".join(table.key)
+        index.append(f"| {table.layer} | [{table.name}](#{table.name}) | {table.owner} | {key} | {inputs} |")
+    return "\n".join([HEAD, *index, "", *(section(table, *graph[table.name]) for table in order)])
+
+
+def main() -> int:
+    arguments = parser("lake.catalogue", __doc__)
+    arguments.add_argument("--write", action="store_true", help="write docs/catalogue.md instead of printing")
+    if arguments.parse_args().write:
+        PAGE.write_text(page())
+    else:
+        print(page(), end="")
+    return 0
+
+
+if __name__ == "__main__":
+    run(main)
