@@ -1,4 +1,5 @@
-"""Commands of `python -m feature_store` that read the lake or the online store: materialize, online, rebuild."""
+"""Commands of `python -m feature_store` that read the lake or the online store: materialize, online, rebuild,
+gallery."""
 
 import argparse
 import json
@@ -39,6 +40,12 @@ def add_commands(commands: "argparse._SubParsersAction[Any]") -> None:
     again.add_argument("folder", type=Path, help="as written by join --save")
     again.add_argument("--json", action="store_true", help=JSON)
     again.set_defaults(run=_rebuild)
+
+    looking = commands.add_parser("gallery", help="the newest images of candles as one HTML page")
+    looking.add_argument("--instrument", help="default: every one")
+    looking.add_argument("--last", type=int, default=12, metavar="N", help="windows of each instrument, default 12")
+    looking.add_argument("--out", type=Path, required=True, help="HTML file to write")
+    looking.set_defaults(run=_gallery)
 
 
 def save_joined(labels: Path, name: str, lookback_minutes: int, folder: Path) -> None:
@@ -111,6 +118,21 @@ def _rebuild(arguments: argparse.Namespace) -> None:
         print(json.dumps({"folder": str(arguments.folder), "equal": True} | asdict(recipe)))
     else:
         print(f"{arguments.folder}: {rows.height} rows, equal to what was saved, sha256 {recipe.content_hash}")
+
+
+def _gallery(arguments: argparse.Namespace) -> None:
+    import polars as pl
+
+    from feature_store.gallery import write_gallery
+    from lake.tables.images import IMAGES_5M
+
+    frame = _lake().scan(IMAGES_5M)
+    if arguments.instrument:
+        frame = frame.filter(pl.col("instrument") == arguments.instrument)
+    newest = pl.col("event_time").rank("dense", descending=True).over("instrument") <= arguments.last
+    rows = frame.filter(newest).collect()
+    write_gallery(rows, arguments.out)
+    print(f"{arguments.out}: {rows.height} images")
 
 
 def _lake() -> Lake:

@@ -11,7 +11,13 @@ from pyspark.sql import DataFrame
 from lake.errors import ContractViolated
 from lake.table import Table
 
-_TYPES = {"string": "StringType", "double": "DoubleType", "int64": "LongType", "bool": "BooleanType"}
+_TYPES = {
+    "string": "StringType",
+    "binary": "BinaryType",
+    "double": "DoubleType",
+    "int64": "LongType",
+    "bool": "BooleanType",
+}
 
 
 @dataclass(frozen=True, slots=True)
