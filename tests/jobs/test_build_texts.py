@@ -44,6 +44,7 @@ def held(lake: Lake) -> dict[str, dict[str, Any]]:
     return {row["title"]: row for row in rows.iter_rows(named=True)}
 
 
+@pytest.mark.slow
 def test_a_copy_never_moves_a_time_and_late_or_early_builds_agree(
     spark: Any, lake: Lake, run_job: RunJob, tmp_path: Path
 ) -> None:
@@ -63,8 +64,6 @@ def test_a_copy_never_moves_a_time_and_late_or_early_builds_agree(
     assert len(held(lake)) == 3
     assert held(lake)["$SOL rests"]["available_time"] == T + DAY + SECOND
     assert run_job("build_texts")["rows"] == 0
-    forced = run_job("build_texts", start="2024-01-01", end="2024-03-01")
-    assert (forced["inserted"], forced["updated"]) == (0, 0)
 
     scratch = Lake(str(tmp_path / "scratch"))
     for rows in (earlier, copy, first):
