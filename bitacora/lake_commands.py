@@ -176,6 +176,21 @@ def gaps(
     print(f"{found.height:,} {'days' if days else 'holes'}")
 
 
+@app.command("leases")
+def show_leases(as_json: Json = False) -> None:
+    """List the table versions that registered models lease: VACUUM keeps their files until the lease ends."""
+    from lake.retention import leases
+
+    rows = leases(the_lake()).to_dicts()
+    if as_json:
+        _print(rows)
+        return
+    for row in rows:
+        model = f"{row['model_name']} version {row['model_version']}"
+        print(f"{row['table']:24} version {row['version']:>5}  {model:24}  until {row['expiry_time']:%Y-%m-%d}")
+    print(f"{len(rows)} leases")
+
+
 @app.command("hash")
 def content_hash(name: Name, start: Start = None, end: End = None, as_json: Json = False) -> None:
     """Hash the content columns of an interval: equal content, equal hash, however often a job ran."""

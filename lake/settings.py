@@ -44,6 +44,11 @@ class LakeSettings(BaseSettings):
         scheme = self.uri.split("://", 1)[0]
         if scheme == "file":
             return self.uri.removeprefix("file://").rstrip("/")
+        if scheme == "hdfs":
+            raise Misconfigured(
+                f"LAKE_URI={self.uri!r}: hdfs:// is refused: readers without a JVM (live, training, the CLI) cannot "
+                "open it, and bronze could not be committed there. Use a folder (HDFS mounted is one) or s3a://."
+            )
         if scheme not in ("s3a", "s3"):
             raise Misconfigured(
                 f"LAKE_URI={self.uri!r}: expected a folder, file://, s3:// or s3a://, found scheme {scheme!r}."

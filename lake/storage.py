@@ -8,6 +8,7 @@ import os
 import random
 import time
 import uuid
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -192,11 +193,8 @@ class Lake:
         """
         new = self._files(table, until)
         if since is not None:
-            try:
-                old = self._files(table, since)
-            except DeltaError:
-                old = new.clear()
-            new = new.join(old, on="path", how="anti")
+            with suppress(DeltaError):  # the log may not reach back so far
+                new = self._added(table, since, until)
         if streams:
             new = new.filter(pl.col("partition.stream").is_in(streams))
         if new.is_empty():
@@ -212,6 +210,18 @@ class Lake:
         if not self.exists(table):
             return set()
         return set(self._files(table, version)[f"partition.{column}"])
+
+    def _added(self, table: Table, since: int, until: int) -> pl.DataFrame:
+        """Files with new rows after version `since`; a compaction, which only moves rows, is stepped over."""
+        moves = [e["version"] for e in self._newer(table, since) if e.get("operation") == "OPTIMIZE"]
+        marks = [since, *(at for move in sorted(moves) if move <= until for at in (move - 1, move)), until]
+        spans = zip(marks[::2], marks[1::2], strict=True)
+        added = [self._files(table, b).join(self._files(table, a), on="path", how="anti") for a, b in spans]
+        return pl.concat(added, how="diagonal_relaxed")
+
+    def files(self, table: Table, version: int) -> set[str]:
+        """Paths within the table of the data files that a version refers to."""
+        return set(self._files(table, version)["path"])
 
     def _files(self, table: Table, version: int | None) -> pl.DataFrame:
         return pl.DataFrame(self.delta(table, version).get_add_actions(flatten=True))

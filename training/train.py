@@ -27,6 +27,7 @@ from lake.command import parser, run
 from lake.instruments import INSTRUMENTS
 from lake.instruments import instruments as lookup
 from lake.intervals import DAY, Interval, format_time, parse_time
+from lake.retention import record
 from lake.settings import HomeSettings, LakeSettings, read_settings, refuse_unknown
 from lake.storage import Lake
 from lake.tables.features import FEATURES_5M
@@ -103,6 +104,7 @@ def train(request: Request, lake: Lake, settings: TrainingSettings, home: HomeSe
         equity_plot(experiment, plots / "equity.png")
         registry.log_folder(run_id, plots)
         version = registry.register(run_id, folder, sha256, tags)
+        record(lake, panel.table_versions, version.name, version.number)
     return {
         "job": "train",
         "table": FEATURES_5M.name,

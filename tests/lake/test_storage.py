@@ -6,8 +6,9 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
-from lake.errors import NothingStored
+from lake.errors import Misconfigured, NothingStored
 from lake.intervals import MINUTE, WEEK, Interval
+from lake.settings import HomeSettings, LakeSettings
 from lake.storage import Lake
 from lake.tables import BARS_1M, DECISIONS, RAW_BARS
 from tests.lake.raw_bars import BTC, START, bronze, kline, random_minutes, raw, store
@@ -67,3 +68,9 @@ def test_changes_are_found_by_stream(lake: Lake) -> None:
     assert found.start == START + MINUTE
     assert lake.changed(RAW_BARS, 99, 1) == lake.changed(RAW_BARS, None, 1)  # its log is gone: everything
     assert isinstance(lake.scan(RAW_BARS), pl.LazyFrame)
+
+
+def test_hdfs_is_refused_with_the_reason_and_exit_78() -> None:
+    with pytest.raises(Misconfigured, match=r"hdfs:// is refused: readers without a JVM.*s3a://") as refused:
+        LakeSettings(uri="hdfs://namenode:8020/lake").root(HomeSettings())
+    assert refused.value.exit_code == 78
