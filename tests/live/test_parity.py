@@ -113,7 +113,8 @@ def cash_and_positions(records: list[Record]) -> tuple[Decimal, dict[str, Decima
     [
         ("momentum", 1, 1.0), ("momentum", 2, 1.0), ("reversion", 1, 0.5), ("reversion", 2, 0.5),
         ("maker", 1, 1 / 12), ("flow", 1, 0.25),
-        pytest.param("maker", 3, 1.0, marks=pytest.mark.slow), pytest.param("flow", 4, 2.0, marks=pytest.mark.slow),
+        pytest.param("maker", 3, 1.0, marks=pytest.mark.nightly),
+        pytest.param("flow", 4, 2.0, marks=pytest.mark.nightly),
         pytest.param("reversion", 4, 4.0, marks=pytest.mark.slow),
         pytest.param("momentum", 5, 4.0, marks=pytest.mark.slow),
     ],
