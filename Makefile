@@ -44,6 +44,7 @@ bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/features.py
 	@$(BIN)/python bench/views.py
 	@$(BIN)/python bench/join.py
+	@$(BIN)/python bench/join_spark.py
 	@$(BIN)/python bench/backtest.py
 	@$(BIN)/python bench/l2_backtest.py
 	@$(BIN)/python bench/matching.py

@@ -46,7 +46,7 @@ def shared_data() -> Path:
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Every test gets its own BITACORA_HOME, and none of the developer's settings."""
     for name in list(os.environ):
-        if name.startswith(("LAKE_", "VENUE_", "SOURCES_", "TRAINING_", "LIVE_", "AWS_")):
+        if name.startswith(("LAKE_", "VENUE_", "SOURCES_", "TRAINING_", "ONLINE_", "LIVE_", "AWS_")):
             monkeypatch.delenv(name)
     folder = tmp_path / "home"
     monkeypatch.setenv("BITACORA_HOME", str(folder))
