@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 CHAIN = ["ingest", "bars", "features", "train", "promote"]
 """The main job."""
-PAUSED = {"market_data", "materialize", "sources", "texts"}
+PAUSED = {"market_data", "materialize", "sources", "maintenance", "texts"}
 """What a person switches on: it asks the world outside."""
 HEAVY = {
     "pandas",
