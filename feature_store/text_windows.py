@@ -48,13 +48,12 @@ def text_features(texts: pl.DataFrame, span: Interval, model: str) -> pl.DataFra
         model: what to write into the column of that name.
     """
     named = texts.explode("assets").drop_nulls("assets").sort("assets", "available_time", "text_id")
-    rows = [
-        row
+    parts = [  # a frame per asset and window: as rows of Python numbers the vectors of all would fill the memory
+        pl.DataFrame(list(_windows(str(asset), window, group, span, model)), schema=SCHEMA)
         for (asset,), group in named.group_by("assets", maintain_order=True)
         for window in WINDOWS
-        for row in _windows(str(asset), window, group, span, model)
     ]
-    return pl.DataFrame(rows, schema=SCHEMA)
+    return pl.concat(parts) if parts else pl.DataFrame(schema=SCHEMA)
 
 
 def _windows(asset: str, window: str, texts: pl.DataFrame, span: Interval, model: str) -> Iterator[dict[str, Any]]:
