@@ -7,7 +7,9 @@ import pytest
 from training_lake import build_lake
 
 from lake.bundle import verify_bundle
+from lake.retention import leases
 from lake.settings import HomeSettings
+from lake.storage import Lake
 from training import train
 from training.errors import NotEnoughHistory
 from training.settings import TrainingSettings
@@ -30,6 +32,8 @@ def test_a_run_without_a_server_lands_under_the_home(
     assert printed.out.splitlines()[0].split()[-1] == summary["run_id"]
     assert summary["table"] == "features_5m_v1" and summary["version"] == 0 and summary["model_version"] == 1
     assert "train gbm: fold 1 (0 of" in printed.err
+    held = leases(Lake(str(tmp_path / "lake"))).select("table", "version", "model_name", "model_version").rows()
+    assert held == [(name, number, "bitacora", 1) for name, number in sorted(summary["table_versions"].items())]
 
     from training.registry import CHALLENGER, CHAMPION, Registry
 
