@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
+from walks import WEEK_BARS, every_service, wide_walk
 
 from feature_store.__main__ import main
 from feature_store.errors import LeakCheckRefused
@@ -133,3 +134,10 @@ def test_the_command_checks_a_service_and_a_file_of_ones_own(
     pipeline.write_text("import nothing_of_that_name")
     assert main([*arguments, "--pipeline", str(pipeline)]) == 65
     assert "cannot run it: ModuleNotFoundError" in capsys.readouterr().err
+
+
+@pytest.mark.nightly
+@every_service
+def test_a_thousand_cut_offs_leave_every_value_as_it_was(service: FeatureService) -> None:
+    times, bars = wide_walk(service, 3 * WEEK_BARS, seed=21, missing=0.01)
+    assert find_service_leaks(service, times, bars, cuts=1_000, seed=22) == []
