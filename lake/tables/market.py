@@ -39,9 +39,7 @@ RAW_FRAMES = Table(
 HEAD = (
     Column("instrument", _TEXT, "Instrument id."),
     Column("event_time", TIME, "When it happened, by the venue; the market time of receipt where it tells none."),
-    Column(
-        "available_time", TIME, "When we could have known it: the market time of receipt, never before the event."
-    ),
+    Column("available_time", TIME, "When we could have known it: the market time of receipt, never before the event."),
 )
 TAIL = (
     Column("payload_hash", _TEXT, "The bronze frame it was read from."),
