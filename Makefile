@@ -26,13 +26,13 @@ test: setup tools ## set up and run the tests
 nightly: setup tools ## the long reliability lane: every crash point, every seed (RELIABILITY's counts)
 	@$(BIN)/python -m pytest -m nightly
 
-check: setup ## lint, types, imports, tree
+check: setup ## lint, types, imports, tree, the catalogue page
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@MYPYPATH=plugins $(BIN)/mypy -p bitacora_airflow
 	@$(BIN)/lint-imports
-	@$(BIN)/python -m pytest -q tests/test_tree.py
+	@$(BIN)/python -m pytest -q tests/test_tree.py tests/lake/test_catalogue.py
 
 up: setup ## the platform, running until `make down`; prints its addresses
 	@$(BIN)/bitacora up --seed $(SEED)
