@@ -20,7 +20,7 @@ from market.runner import Runner
 from market.strategy import Account as View
 from market.strategy import Book, Cancel, Command, Fill, Order, Strategy, Trade
 from tests.live.fakes import BTC, MARKET_TIME, TRADED, open_account, open_gateway, start
-from tests.live.test_market_data import quote, trade
+from tests.live.test_live_market_data import quote, trade
 from tests.live.test_strategy_path import Feed, Venue, frame
 
 SECOND = 1_000_000
