@@ -1,16 +1,23 @@
-"""Build gold features: the default feature service over five-minute bars, or the one with reference instruments.
+"""Build gold features: the default feature service over five-minute bars, or with --service another that is stored.
 
 Reads   silver bars_5m_v1
 Writes  gold features_5m_v1, or features_ref_5m_v1 with --service default_ref_5m
 
-A task takes one period (a week) of bars and the warm-up before it, and runs the same compiled scan that live feeds one
-bar at a time; Spark distributes the periods and `lake.spark.merge` commits what is new or changed.
+Reads   bars_5m_v1, silver funding_v1, marks_v1, open_interest_v1, gold option_surface_v1, text_features_v1
+Writes  gold features_derivatives_5m_v1 with --service derivatives_5m
+
+Reads   bars_5m_v1 as whole days, silver observations_v1
+Writes  gold features_chain_1d_v1 with --service chain_1d
+
+A task takes one period (a week; of days a year) of bars and the warm-up before it, and runs the same compiled scan
+that live feeds one bar at a time; Spark distributes the periods and `lake.spark.merge` commits what is new or changed.
 
 Without --start and --end the job takes every bar that gold has not seen: a changed bar moves the rows of its own period
-from there on, and the next period's where it lies in its warm-up. When the service changed, everything is built anew.
+from there on, and the next period's where it lies in its warm-up; so does a changed row of a series for as long as it
+may count. A table that does not exist yet leaves nulls. When the service changed, everything is built anew.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -18,46 +25,54 @@ import polars as pl
 import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
-from feature_store.alignment import Observations, widened
+from feature_store.alignment import Observations, observations, widened
 from feature_store.inputs import REFERENCES
+from feature_store.period import Periods
 from feature_store.scan import compute_period
-from feature_store.service import DEFAULT, DEFAULT_REF, FeatureService, services
+from feature_store.service import DEFAULT, FeatureService, services
+from feature_store.stored import TABLES, table_of
 from jobs.command import Job, main, parser
 from jobs.lock import writing
 from jobs.progress import Stages
+from jobs.series_rows import series_rows, tables_at, tables_read, versions_read
 from lake.command import Parser
-from lake.intervals import Interval, format_time, month_of, timeframe_us, to_datetime
+from lake.intervals import MINUTE, Interval, format_time, month_of, to_datetime
 from lake.spark import Merged, merge, spark_schema, spark_session
 from lake.storage import Lake
-from lake.tables import BARS_5M, FEATURES_5M
-from lake.tables.features import FEATURES_REF_5M
+from lake.tables import BARS_5M
 
 TASKS_PER_CORE = 2
-TABLES = {DEFAULT.name: FEATURES_5M, DEFAULT_REF.name: FEATURES_REF_5M}
+SOURCE_STEP = 5 * MINUTE
 BAR = ("open", "high", "low", "close", "volume")
 
 
-def period_rows(service: FeatureService, bars: pl.DataFrame, period_start: int) -> pl.DataFrame:
+def period_rows(
+    service: FeatureService, bars: pl.DataFrame, period_start: int, told: Mapping[str, pl.DataFrame] | None = None
+) -> pl.DataFrame:
     """Feature rows of one period, one per bar of it; columns of the service's gold table.
 
     Args:
-        bars: rows of bars_5m_v1 of the period and its warm-up, any number of instruments, references among them.
+        bars: of the service's timeframe, of the period and its warm-up, any number of instruments, references among
+            them; the columns that `bars_of_period` gives.
+        told: by instrument the rows of its series, as `series_rows` gives them.
     """
     held = {
         str(instrument): rows
         for (instrument,), rows in bars.sort("open_time").group_by("instrument", maintain_order=True)
     }
-    parts = [_instrument_rows(service, held, name, period_start) for name in held]
-    return pl.concat(parts) if parts else pl.DataFrame(schema=pl.Schema(TABLES[service.name].schema))
+    parts = [_instrument_rows(service, held, name, period_start, (told or {}).get(name)) for name in held]
+    return pl.concat(parts) if parts else pl.DataFrame(schema=pl.Schema(table_of(service).schema))
 
 
 def _instrument_rows(
-    service: FeatureService, held: dict[str, pl.DataFrame], instrument: str, period_start: int
-) -> pl.DataFrame:
+    service: FeatureService, held: dict[str, pl.DataFrame], instrument: str, period_start: int,
+    told: pl.DataFrame | None,
+) -> pl.DataFrame:  # fmt: skip
     bars = held[instrument]
     times = bars["open_time"].dt.epoch("us").to_numpy()
     names = reference_ids(service, (instrument,))
     observed = {name: _closes(held[other]) for name, other in names.items() if other in held}
+    observed |= {} if told is None else observations(told, service, instrument)
     matrix, complete = widened(service, times, bars.select(BAR).to_numpy(), observed)
     values = compute_period(service, times, matrix, period_start)
     # A row is known when the last of the bars behind it is: a late correction in the warm-up delays it.
@@ -81,7 +96,7 @@ def _instrument_rows(
             service_hash=pl.lit(service.content_hash),
         )
         .with_columns(**columns)
-        .select(TABLES[service.name].schema.names)
+        .select(table_of(service).schema.names)
     )
 
 
@@ -100,35 +115,67 @@ def _closes(bars: pl.DataFrame) -> Observations:
     return Observations(events, available, bars["close"].to_numpy())
 
 
-def bars_of_period(
-    lake: Lake, version: int, service: FeatureService, period_start: int, names: tuple[str, ...]
-) -> pl.DataFrame:
-    """The bars that the rows of one period depend on, those of the references among them."""
-    names = tuple(dict.fromkeys((*names, *(other for n in names for other in reference_ids(service, (n,)).values()))))
-    interval = Interval(service.periods.scan_start(period_start), service.periods.end(period_start))
-    first, last = (month_of(interval.start), month_of(interval.end - 1))
+def longer_bars(bars: pl.DataFrame, step: int) -> pl.DataFrame:
+    """One instrument's bars of `step` µs out of shorter ones; one whose last shorter bar is missing is left out.
+
+    A hole further inside is the venue's. A bar is known when all of those within are.
+    """
+    opens = pl.col("open_time").dt.epoch("us")
     return (
-        lake.scan(BARS_5M, interval, version)
-        .filter(pl.col("month").is_between(pl.lit(first), pl.lit(last)), pl.col("instrument").is_in(list(names)))
-        .select("instrument", "open_time", "event_time", "available_time", "month", *BAR)
-        .collect()
+        bars.sort("open_time")
+        .group_by("instrument", (opens - opens % step).cast(pl.Datetime("us", "UTC")), maintain_order=True)
+        .agg(
+            pl.col("event_time").last(),
+            pl.col("available_time").max(),
+            pl.col("month").first(),
+            pl.col("open").first(),
+            pl.col("high").max(),
+            pl.col("low").min(),
+            pl.col("close").last(),
+            pl.col("volume").sum(),
+        )
+        .filter(pl.col("event_time") - pl.col("open_time") == pl.duration(microseconds=step))
     )
 
 
+def bars_of_period(
+    lake: Lake, version: int, service: FeatureService, period_start: int, names: tuple[str, ...]
+) -> pl.DataFrame:
+    """The bars that the rows of one period depend on, references' among them, in the service's timeframe."""
+    names = tuple(dict.fromkeys((*names, *(other for n in names for other in reference_ids(service, (n,)).values()))))
+    interval = _scanned(service, period_start)
+    first, last = (month_of(interval.start), month_of(interval.end - 1))
+    bars = (
+        lake.scan(BARS_5M, interval, version)
+        .filter(pl.col("month").is_between(pl.lit(first), pl.lit(last)), pl.col("instrument").is_in(list(names)))
+        .select("instrument", "open_time", "event_time", "available_time", "month", *BAR)
+    )
+    step = service.periods.bar_us
+    if step == SOURCE_STEP:
+        return bars.collect()
+    return pl.concat([longer_bars(bars.filter(pl.col("instrument") == one).collect(), step) for one in names])
+
+
+def _scanned(service: FeatureService, period_start: int) -> Interval:
+    return Interval(service.periods.scan_start(period_start), service.periods.end(period_start))
+
+
 def distribute(
-    session: SparkSession, lake: Lake, version: int, interval: Interval, names: tuple[str, ...],
+    session: SparkSession, lake: Lake, versions: Mapping[str, int], interval: Interval, names: tuple[str, ...],
     service: FeatureService = DEFAULT,
 ) -> DataFrame:  # fmt: skip
     """Feature rows of the interval, a few neighbouring periods per task."""
-    schema = TABLES[service.name].schema
+    schema = table_of(service).schema
     starts = list(service.periods.starts(interval.start, interval.end - 1))
     bounds = to_datetime(interval.start), to_datetime(interval.end)
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for at in batch.column(0).to_pylist():
-                bars = bars_of_period(lake, version, service, starts[at], names)
-                rows = period_rows(service, bars, starts[at])
+                bars = bars_of_period(lake, versions[BARS_5M.name], service, starts[at], names)
+                tables = tables_at(lake, versions, service, _scanned(service, starts[at]))
+                told = {name: series_rows(tables, name).collect() for name in names} if tables else None
+                rows = period_rows(service, bars, starts[at], told)
                 inside = pl.col("open_time") >= bounds[0], pl.col("open_time") < bounds[1]
                 kept = rows.filter(*inside, pl.col("instrument").is_in(names))
                 yield from kept.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema).to_batches()
@@ -137,30 +184,49 @@ def distribute(
     return session.range(0, len(starts), 1, tasks).mapInArrow(work, spark_schema(schema))
 
 
-def interval_to_build(job: Job, service: FeatureService, version: int) -> Interval | None:
+def interval_to_build(job: Job, service: FeatureService, versions: Mapping[str, int]) -> Interval | None:
     """The open times whose rows may differ from what gold holds; None where there are none."""
     lake = job.lake
-    everything = lake.changed(BARS_5M, None, version)
+    everything = lake.changed(BARS_5M, None, versions[BARS_5M.name])
     if everything is None:
         return None
-    step = timeframe_us(service.timeframe)
-    end = -(-everything.end // step) * step
+    step = service.periods.bar_us
+    start, end = everything.start // step * step, -(-everything.end // step) * step
     if job.interval is not None:
-        start, end = max(everything.start, job.interval.start), min(end, job.interval.end)
-        return Interval(start, end) if start < end else None
-    if _other_service(lake, service):
-        return Interval(everything.start, end)
-    changed = lake.changed(BARS_5M, lake.watermark(TABLES[service.name], BARS_5M), version)
-    if changed is None:
-        return None
-    periods = service.periods
-    reach = periods.end(periods.start(changed.end - 1 + service.periods.start(0) - periods.scan_start(0)))
-    return Interval(changed.start, min(end, reach))
+        start, end = max(start, job.interval.start), min(end, job.interval.end)
+    elif not _other_service(lake, service):
+        moved = _moved(lake, service, versions)
+        if not moved:
+            return None
+        start, end = max(start, min(one.start for one in moved)), min(end, max(one.end for one in moved))
+    return Interval(start, end) if start < end else None
+
+
+def _moved(lake: Lake, service: FeatureService, versions: Mapping[str, int]) -> list[Interval]:
+    """Per input that changed since gold was built: the open times of the rows that it may move."""
+    gold, periods, moved = table_of(service), service.periods, []
+    told = [
+        (one, table_age, periods.bar_us)
+        for table, table_age in tables_read(service)
+        for one in (table, table.history())
+    ]
+    for table, age, before in [(BARS_5M, 0, 0), *told]:
+        if table.name not in versions:
+            continue
+        changed = lake.changed(table, lake.watermark(gold, table), versions[table.name])
+        if changed is not None:
+            moved.append(_reach(periods, changed.start - before, changed.end - 1 + age))
+    return moved
+
+
+def _reach(periods: Periods, first: int, last: int) -> Interval:
+    """From the bar at `first` to the end of the last period that has `last` in its warm-up."""
+    return Interval(first // periods.bar_us * periods.bar_us, periods.end(periods.start(last + periods.warm_up_us)))
 
 
 def _other_service(lake: Lake, service: FeatureService) -> bool:
     """Whether gold holds rows of another version of the service."""
-    table = TABLES[service.name]
+    table = table_of(service)
     if not lake.exists(table):
         return False
     held = lake.scan(table).select(pl.col("service_hash").unique()).collect()["service_hash"]
@@ -170,18 +236,18 @@ def _other_service(lake: Lake, service: FeatureService) -> bool:
 def run(job: Job) -> dict[str, Any]:
     lake, say = job.lake, Stages("build_features")
     service = services()[getattr(job.arguments, "service", DEFAULT.name)]
-    table = TABLES[service.name]
+    table = table_of(service)
     names = tuple(i.id for i in job.instruments)
     with writing(job.home.home, table):
-        version = lake.version(BARS_5M)
-        interval = interval_to_build(job, service, version)
+        versions = {BARS_5M.name: lake.version(BARS_5M)} | versions_read(lake, service)
+        interval = interval_to_build(job, service, versions)
         merged = Merged(lake.version(table) if lake.exists(table) else -1)
         if interval:
             session = spark_session(lake, "build_features")
             say("Spark is up")
             whole = job.interval is None and not job.arguments.instruments
-            rows = distribute(session, lake, version, interval, names, service).persist()
-            merged = merge(session, lake, table, rows, interval, job.run_id, {BARS_5M.name: version} if whole else {})
+            rows = distribute(session, lake, versions, interval, names, service).persist()
+            merged = merge(session, lake, table, rows, interval, job.run_id, versions if whole else {})
             say(f"{table.name} v{merged.version}: {merged.inserted:,} new, {merged.updated:,} changed")
     return {
         "table": table.name,
@@ -190,7 +256,7 @@ def run(job: Job) -> dict[str, Any]:
         "unchanged": merged.unchanged,
         "start": format_time(interval.start) if interval else None,
         "end": format_time(interval.end) if interval else None,
-        "reads": {BARS_5M.name: version},
+        "reads": versions,
         "service_hash": service.content_hash,
     }
 

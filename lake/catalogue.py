@@ -24,10 +24,18 @@ Made by `python -m lake.catalogue --write` from `lake/tables/`; do not edit. Bes
 _PART = re.compile(r"^(Reads|Writes)\s+(.*?)(?=^\S|\n\n)", re.MULTILINE | re.DOTALL)
 
 
-def says(job: str) -> dict[str, set[str]]:
-    """The tables that a job's docstring names after Reads and after Writes."""
+def says(job: str) -> list[tuple[set[str], set[str]]]:
+    """What a job's docstring names after Reads and after the Writes behind it; a job may say several such pairs."""
     doc = (ast.get_docstring(ast.parse(job)) or "") + "\n\n"
-    return {part: {name for name in TABLES if re.search(rf"\b{name}\b", text)} for part, text in _PART.findall(doc)}
+    told: list[tuple[set[str], set[str]]] = []
+    read: set[str] = set()
+    for part, text in _PART.findall(doc):
+        names = {name for name in TABLES if re.search(rf"\b{name}\b", text)}
+        if part == "Reads":
+            read = names
+        else:
+            told.append((read, names))
+    return told
 
 
 def lineage() -> dict[str, tuple[set[str], set[str]]]:
@@ -35,10 +43,10 @@ def lineage() -> dict[str, tuple[set[str], set[str]]]:
     found: dict[str, tuple[set[str], set[str]]] = {name: (set(), set()) for name in TABLES}
     for folder in ("jobs", "training"):
         for path in sorted((ROOT / folder).glob("*.py")):
-            told = says(path.read_text())
-            for name in told.get("Writes", set()):
-                found[name][0].add(f"{folder}.{path.stem}")
-                found[name][1].update(told.get("Reads", set()) - {name})
+            for read, written in says(path.read_text()):
+                for name in written:
+                    found[name][0].add(f"{folder}.{path.stem}")
+                    found[name][1].update(read - {name})
     return found
 
 

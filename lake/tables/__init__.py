@@ -4,7 +4,7 @@ from lake.errors import UsageError
 from lake.table import Table
 from lake.tables.bars import BARS_1M, BARS_5M, RAW_BARS
 from lake.tables.derivatives import FUNDING, LIQUIDATIONS, MARKS, OPEN_INTEREST, OPTION_QUOTES, OPTION_SURFACE
-from lake.tables.features import FEATURES_5M, FEATURES_REF_5M
+from lake.tables.features import FEATURES_5M, FEATURES_CHAIN_1D, FEATURES_DERIVATIVES_5M, FEATURES_REF_5M
 from lake.tables.gaps import GAPS
 from lake.tables.images import IMAGES_5M
 from lake.tables.leases import LEASES
@@ -21,6 +21,8 @@ __all__ = [
     "DECISIONS",
     "DECISION_EVENTS",
     "FEATURES_5M",
+    "FEATURES_CHAIN_1D",
+    "FEATURES_DERIVATIVES_5M",
     "FEATURES_REF_5M",
     "FILLS",
     "FUNDING",
@@ -74,6 +76,8 @@ TABLES: dict[str, Table] = {
         GAPS,
         FEATURES_5M,
         FEATURES_REF_5M,
+        FEATURES_DERIVATIVES_5M,
+        FEATURES_CHAIN_1D,
         IMAGES_5M,
         DECISIONS,
         DECISION_EVENTS,

@@ -1,5 +1,5 @@
-"""Gold features of the default service. Column names end in their parameters and come from the feature views, which
-`feature_store` owns; a test holds the two lists equal."""
+"""Gold features, a table per service that a job stores. Column names end in their parameters and come from the feature
+views, which `feature_store` owns; a test holds the lists equal."""
 
 import pyarrow as pa
 
@@ -17,6 +17,19 @@ FEATURE_COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 
 REFERENCE_COLUMNS: tuple[str, ...] = (*FEATURE_COLUMNS, "corr_btc_60", "beta_btc_60")
+
+DERIVATIVES_COLUMNS: tuple[str, ...] = (
+    "funding_rate_1", "basis_1", "open_interest_change_288",
+    "implied_vol_30d", "skew_25d_30d", "term_slope_90d",
+    "text_count_24h", "text_sentiment_24h",
+)  # fmt: skip
+
+CHAIN_COLUMNS: tuple[str, ...] = (
+    "address_growth_7", "transaction_growth_7", "activity_1",
+    "market_cap_1", "dominance_1", "mvrv_1", "nvt_28",
+    "tvl_1", "loan_to_value_1", "tvl_growth_7", "stablecoin_flow_7",
+    "corr_market_60", "beta_market_60", "corr_term_spread_60",
+)  # fmt: skip
 
 
 def _features(name: str, description: str, columns: tuple[str, ...]) -> Table:
@@ -49,4 +62,14 @@ FEATURES_REF_5M = _features(
     "features_ref_5m_v1",
     "The default feature service with correlation and beta to BTC: one row per input bar, null until warm.",
     REFERENCE_COLUMNS,
+)
+FEATURES_DERIVATIVES_5M = _features(
+    "features_derivatives_5m_v1",
+    "Funding, basis, open interest, option surface and texts beside five-minute bars: null where untold or too old.",
+    DERIVATIVES_COLUMNS,
+)
+FEATURES_CHAIN_1D = _features(
+    "features_chain_1d_v1",
+    "On-chain, DeFi and macro series beside daily bars: one row per closed UTC day, null where untold or too old.",
+    CHAIN_COLUMNS,
 )

@@ -15,10 +15,10 @@ from feature_store.catalogue import BUDGETS_US, all_services, find, markdown
 from feature_store.errors import KernelRefused, UnknownService
 from feature_store.inputs import INPUTS
 from feature_store.scan import compute
-from feature_store.service import DEFAULT, DEFAULT_REF, FeatureService, service, services
+from feature_store.service import CHAIN_1D, DEFAULT, DEFAULT_REF, DERIVATIVES_5M, FeatureService, service, services
 from feature_store.source import kernel_source
 from feature_store.view import CLOSE, HIGH, LOW, FeatureView
-from lake.tables.features import FEATURE_COLUMNS, REFERENCE_COLUMNS
+from lake.tables.features import CHAIN_COLUMNS, DERIVATIVES_COLUMNS, FEATURE_COLUMNS, REFERENCE_COLUMNS
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -48,9 +48,11 @@ def loaded(folder: Path, text: str) -> ModuleType:
     return module
 
 
-def test_the_default_service_fills_the_columns_of_the_gold_table_in_order() -> None:
+def test_a_stored_service_fills_the_columns_of_its_gold_table_in_order() -> None:
     assert DEFAULT.feature_names == FEATURE_COLUMNS
     assert DEFAULT_REF.feature_names == REFERENCE_COLUMNS
+    assert DERIVATIVES_5M.feature_names == DERIVATIVES_COLUMNS
+    assert CHAIN_1D.feature_names == CHAIN_COLUMNS
 
 
 @every_view

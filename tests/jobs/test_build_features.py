@@ -6,13 +6,26 @@ import numpy as np
 import polars as pl
 import pytest
 
-from feature_store.alignment import GRACE
+from feature_store.alignment import GRACE, observations, widened
+from feature_store.inputs import SERIES
 from feature_store.scan import Stream, compute
-from feature_store.service import DEFAULT, DEFAULT_REF
-from lake.intervals import DAY, MINUTE, SECOND, WEEK, Interval
+from feature_store.service import CHAIN_1D, DEFAULT, DEFAULT_REF, DERIVATIVES_5M, FeatureService
+from jobs.build_features import longer_bars
+from jobs.series_rows import series_rows
+from lake.intervals import DAY, HOUR, MINUTE, SECOND, WEEK, Interval
 from lake.spark import merge
 from lake.storage import Lake
-from lake.tables import BARS_5M, FEATURES_5M, FEATURES_REF_5M
+from lake.table import Table
+from lake.tables import (
+    BARS_5M,
+    FEATURES_5M,
+    FEATURES_CHAIN_1D,
+    FEATURES_DERIVATIVES_5M,
+    FEATURES_REF_5M,
+    OBSERVATIONS,
+    table,
+)
+from tests.jobs.series_tables import derivatives, observed
 from tests.lake.raw_bars import BTC, ETH, START
 from tests.lake_fixtures import RunJob
 
@@ -43,9 +56,9 @@ def silver(count: int, instrument: str, start: int = START, seed: int = 1, **cha
     return frame.with_columns(**changed).select(BARS_5M.schema.names)
 
 
-def put(spark: Any, lake: Lake, bars: pl.DataFrame) -> None:
-    arrow = bars.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(BARS_5M.schema)
-    merge(spark, lake, BARS_5M, spark.createDataFrame(arrow), None, "test")
+def put(spark: Any, lake: Lake, bars: pl.DataFrame, into: Table = BARS_5M) -> None:
+    arrow = bars.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(into.schema)
+    merge(spark, lake, into, spark.createDataFrame(arrow), None, "test")
 
 
 def features(lake: Lake, instrument: str) -> pl.DataFrame:
@@ -150,3 +163,71 @@ def test_rows_with_a_reference_equal_the_stream_and_a_late_bar_of_it_is_null(
     assert wait[900] == GRACE // SECOND, "known null when the grace ends"
     assert set(wait.gather([899, 901])) == {1}
     assert run_job("build_features", service=DEFAULT_REF.name)["rows"] == 0
+
+
+def scanned(service: FeatureService, bars: pl.DataFrame, tables: dict[str, pl.DataFrame]) -> Any:
+    """What `compute` gives for one instrument's bars of the service's timeframe and the same rows of series."""
+    told = series_rows({name: frame.lazy() for name, frame in tables.items()}, bars["instrument"][0]).collect()
+    times = bars["open_time"].dt.epoch("us").to_numpy()
+    observed_by_name = observations(told, service, bars["instrument"][0])
+    return compute(service, times, widened(service, times, bars.select(BAR).to_numpy(), observed_by_name)[0])
+
+
+def gold_of(lake: Lake, gold: Table, service: FeatureService, instrument: str) -> Any:
+    rows = lake.scan(gold).filter(pl.col("instrument") == instrument).sort("open_time").collect()
+    return rows.select(pl.col(list(service.feature_names)).fill_null(np.nan)).to_numpy()
+
+
+def test_derivatives_equal_the_scan_bit_for_bit_and_what_is_missing_is_null(
+    spark: Any, lake: Lake, run_job: RunJob
+) -> None:
+    count, name = 700, DERIVATIVES_5M.name
+    btc, eth = silver(count, BTC), silver(count, ETH, seed=2)
+    put(spark, lake, pl.concat([btc, eth]))
+    assert run_job("build_features", service=name)["rows"] == 2 * count
+    assert np.isnan(gold_of(lake, FEATURES_DERIVATIVES_5M, DERIVATIVES_5M, BTC)).all(), "no table of series yet"
+
+    tables = derivatives(count, 5 * MINUTE)
+    first = {one: frame for one, frame in tables.items() if one != "text_features_v1"}
+    for one, frame in first.items():
+        put(spark, lake, frame, table(one))
+    assert run_job("build_features", service=name)["rows"] == count
+    found = gold_of(lake, FEATURES_DERIVATIVES_5M, DERIVATIVES_5M, BTC)
+    np.testing.assert_array_equal(found, scanned(DERIVATIVES_5M, btc, first))
+    assert np.isnan(found[:, -2:]).all()
+    assert np.isfinite(found[-1, :-2]).all()
+    assert np.isnan(gold_of(lake, FEATURES_DERIVATIVES_5M, DERIVATIVES_5M, ETH)).all(), "nobody told of ETH"
+    assert run_job("build_features", service=name)["rows"] == 0
+
+
+def test_days_equal_the_scan_bit_for_bit_and_a_correction_reaches_no_earlier_day(
+    spark: Any, lake: Lake, run_job: RunJob
+) -> None:
+    days, corrected = 80, 70
+    bars = silver(days * 288 + 100, BTC)  # the last day is not over
+    put(spark, lake, bars)
+    rng, ends = np.random.default_rng(9), START + DAY * np.arange(1, days + 1)
+    series = [(s.metric, s.entity_of(BTC)) for s in SERIES if s.name in CHAIN_1D.extras]
+    parts = [observed(m, e, ends, 12 * HOUR, np.exp(np.cumsum(rng.normal(0, 0.05, days)))) for m, e in series]
+    silent = pl.col("event_time").dt.epoch("us").is_in(ends[corrected + 1 : corrected + 3].tolist())
+    told = pl.concat(parts).filter((pl.col("metric") != "mvrv") | ~silent)  # else a newer day hides the correction
+    put(spark, lake, told, OBSERVATIONS)
+    assert run_job("build_features", service=CHAIN_1D.name)["rows"] == days
+    own = longer_bars(bars, DAY)
+    before = gold_of(lake, FEATURES_CHAIN_1D, CHAIN_1D, BTC)
+    np.testing.assert_array_equal(before, scanned(CHAIN_1D, own, {OBSERVATIONS.name: told}))
+    assert np.isfinite(before[-1]).all()
+
+    old = told.filter(pl.col("event_time").dt.epoch("us") == ends[corrected], pl.col("metric") == "mvrv")
+    late = old.with_columns(pl.col("value") * 2, pl.col("available_time") + pl.duration(hours=24))
+    ended = old.with_columns(superseded_time=late["available_time"])
+    put(spark, lake, ended, OBSERVATIONS.history())
+    put(spark, lake, late, OBSERVATIONS)
+    summary = run_job("build_features", service=CHAIN_1D.name)
+    after = gold_of(lake, FEATURES_CHAIN_1D, CHAIN_1D, BTC)
+    standing = pl.concat([told.join(old, on=OBSERVATIONS.key, how="anti"), late, old])
+    np.testing.assert_array_equal(after, scanned(CHAIN_1D, own, {OBSERVATIONS.name: standing}))
+    np.testing.assert_array_equal(after[: corrected + 2], before[: corrected + 2])
+    moved = np.flatnonzero((np.nan_to_num(after) != np.nan_to_num(before)).any(axis=1))
+    assert (summary["rows"], moved.tolist()) == (2, [corrected + 2, corrected + 3])
+    assert run_job("build_features", service=CHAIN_1D.name)["rows"] == 0

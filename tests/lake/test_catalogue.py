@@ -21,3 +21,4 @@ def test_lineage_comes_from_what_jobs_say() -> None:
     assert found["bars_5m_v1"][1] >= {"raw_bars_v1"}
     assert "jobs.build_bars" in found["bars_1m_v1"][0]
     assert found["features_5m_v1"] == ({"jobs.build_features"}, {"bars_5m_v1"})
+    assert found["features_chain_1d_v1"] == ({"jobs.build_features"}, {"bars_5m_v1", "observations_v1"})
