@@ -37,7 +37,7 @@ from lake.wire.feeds import VENUES
 HISTORIES = ("trades", "funding", "open_interest")
 KINDS = (*HISTORIES, "books", "tickers", "marks", "options")
 PAGE = 1_000
-_REDIRECTED = {"binance": ccxt_client, "binanceusdm": ccxt_futures_client, "deribit": ccxt_deribit_client}
+REDIRECTED = {"binance": ccxt_client, "binanceusdm": ccxt_futures_client, "deribit": ccxt_deribit_client}
 Row = dict[str, Any]
 
 
@@ -68,22 +68,22 @@ def exchange(name: str, settings: VenueSettings) -> Exchange:
 
     if name not in ccxt.exchanges:
         raise UsageError(f"--venue {name}: expected a ccxt id such as binance, kraken, okx or bybit.")
-    if settings.rest and name not in _REDIRECTED:
-        raise UsageError(f"VENUE_REST is set, and only {', '.join(_REDIRECTED)} can be asked there, not {name}.")
-    made = _REDIRECTED[name](settings.rest) if name in _REDIRECTED else getattr(ccxt, name)({"enableRateLimit": True})
+    if settings.rest and name not in REDIRECTED:
+        raise UsageError(f"VENUE_REST is set, and only {', '.join(REDIRECTED)} can be asked there, not {name}.")
+    made = REDIRECTED[name](settings.rest) if name in REDIRECTED else getattr(ccxt, name)({"enableRateLimit": True})
     if settings.requests_per_second:
         made.rateLimit = 1000 / settings.requests_per_second
     return Exchange(name, made, settings.rest or "its own address", bool(settings.rest))
 
 
-def trades(asked: Exchange, symbol: str, span: Interval, last: int | None) -> Iterator[list[Row]]:
+def trades(asked: Exchange, symbol: str, span: Interval, last: int | None, limit: int = PAGE) -> Iterator[list[Row]]:
     """Pages of trades from the id after `last`, else from the span's start, each trade once."""
     by_id = asked.id.startswith("binance")
     end = min(span.end, _market_now(asked, symbol) + 1)
     since, seen = span.start // MILLISECOND, set[str]()
     options: Row = {"fromId": 0 if last is None else last + 1} if by_id and (last is not None or not since) else {}
     while since * MILLISECOND < end:
-        page = asked.ask("fetch_trades", symbol, None if options else since, PAGE, params=options)
+        page = asked.ask("fetch_trades", symbol, None if options else since, limit, params=options)
         fresh = [row for row in page if row["id"] not in seen]
         kept = [row for row in fresh if span.start <= row["timestamp"] * MILLISECOND < end]
         if kept:
