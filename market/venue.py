@@ -13,8 +13,7 @@ from aiohttp import web
 
 from lake.instruments import INSTRUMENTS
 from lake.intervals import MILLISECOND, MINUTE, SECOND
-from market import derivatives
-from market import engine as engines
+from market import derivatives, requests
 from market.agents import Agents
 from market.candles import Candles
 from market.clock import MarketClock, Speed
@@ -252,7 +251,7 @@ def build_venue(
 
 def warm_up(exchange: Exchange) -> None:
     """Load or compile every kernel that a client's first request would otherwise wait for."""
-    trial = engines.warm(exchange.instruments)
+    trial = requests.warm(exchange.instruments)
     exchange.candles.page(0, "1m", None, None, 1)
     exchange.candles.page(0, "5m", None, None, 1)
     exchange.candles.record(trial.book.tape[:0].copy())
