@@ -5,7 +5,8 @@ the kernel     kernel book accounts fees margin · engine admission order_entry 
                clearing · contracts amm (docs/market-kernel.md)
 who trades     agents crowd crowd_flow leadlag strain adversity* (docs/market-scenarios.md)
 the exchange   exchange bookkeeping orders filters candles trades tickers · venue second_venue replay_venue lockstep
-               clock · rest parameters signing reports streams websockets user_events admin server (docs/market.md)
+               clock · rest parameters signing reports · listeners streams sockets websockets user_events · admin server
+               (docs/market.md)
 derivatives    derivatives futures_* option* volatility_index deribit (docs/market-derivatives.md)
 trouble        faults fault_* gate limits errors (docs/market-faults.md)
 strategies     strategy strategy_file tick_strategy policy · runner order_intake turns (docs/strategy.md)

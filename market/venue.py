@@ -24,11 +24,12 @@ from market.fault_state import Faults
 from market.futures_past import joined
 from market.leadlag import FairPath
 from market.limits import Limiter
+from market.listeners import MOST_QUEUED
 from market.lockstep import Lockstep
 from market.scenario import LiveProcess, Scenario, simulate_history
 from market.second_venue import NAME as ANDINA_NAME
 from market.second_venue import SecondVenue, build_second
-from market.streams import MOST_QUEUED, Hub
+from market.streams import Hub
 
 TICK_SECONDS = 0.1
 """Wall time between two looks at the clock, and between two depth events."""
