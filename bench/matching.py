@@ -23,6 +23,8 @@ from market.accounts import FREE
 from market.book import BUY, Integers
 from market.contracts import spot
 from market.kernel import kernel
+from market.order_entry import cancel
+from market.requests import amend, pass_time, submit
 
 OPERATIONS = 1_000_000
 RUNS = 7
@@ -117,13 +119,13 @@ def full(engine: Any, rows: Any, operations: Any, ring: Any) -> int:
         pick, kind = operations[k, OP_PICK], rows[k, engines.REQ_KIND]
         slot, order_id = -1, 0
         if kind == -1:
-            engines.cancel(engine, 0, ring[pick, 0], ring[pick, 1], k)
+            cancel(engine, 0, ring[pick, 0], ring[pick, 1], k)
         elif kind == -2:
-            order_id, _, slot = engines.amend(
+            order_id, _, slot = amend(
                 engine, 0, ring[pick, 0], ring[pick, 1], rows[k, engines.REQ_PRICE], rows[k, engines.REQ_LOTS], k
             )
         else:
-            order_id, _, slot = engines.submit(engine, rows[k], k)
+            order_id, _, slot = submit(engine, rows[k], k)
         for row in range(engine.book.tape_rows[0]):
             traded += engine.book.tape[row, books.TAPE_LOTS]
         engine.book.tape_rows[0] = engine.event_rows[0] = 0
@@ -131,7 +133,7 @@ def full(engine: Any, rows: Any, operations: Any, ring: Any) -> int:
             ring[at % RING, 0], ring[at % RING, 1] = slot, order_id
             at += 1
         if k % 64 == 0:
-            engines.pass_time(engine, k)
+            pass_time(engine, k)
     return traded
 
 

@@ -3,7 +3,7 @@
 Owner 0 is the venue itself: it collects the fees, so that per asset the sum over all owners never changes. The last
 owner is the insurance fund of the derivatives. Of spot, an order that rests has its funds locked at its own price, so
 its trades can always be paid; a taker pays out of what is free, after a check. Of derivatives nothing is locked: an
-order counts towards its owner's margin (`market.margin`). Compiled code; `market.engine` calls it.
+order counts towards its owner's margin (`market.margin`). Compiled code; `market.order_entry` calls it.
 """
 
 from collections.abc import Sequence

@@ -11,7 +11,7 @@ Each step of market time (at most `STEP_SECONDS`) the fair price of `LiveProcess
    within `REACH` half-spreads of the fair price. They make the volume that the process asks for and 1 and 3 do not.
 
 The agents are ordinary owners in the book: they pay with their own balances, and they trade with whoever rests there.
-They write commands; `market.engine.execute` carries them out.
+They write commands; `market.requests.execute` carries them out.
 """
 
 import math

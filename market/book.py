@@ -4,7 +4,7 @@ Each side of a book is an array of price levels sorted so that the best is last;
 of resting orders. An order that shows only a part of itself (iceberg) stands in the queue with that part; when it is
 eaten the next part goes to the back of the queue. Matching, queueing and leaving happen in compiled code over plain
 arrays; whoever holds a `Book` may read them, only the functions below write them. Money is `market.accounts`; what an
-order is allowed to do is `market.engine`, which drives this loop and settles the rows it leaves on the tape.
+order is allowed to do is `market.order_entry`, which drives this loop and settles the rows it leaves on the tape.
 """
 
 from typing import Any, NamedTuple
@@ -23,7 +23,7 @@ BUY, SELL = 0, 1
 NO_PRICE = 2**62
 
 # Columns of Book.orders: the lots it shows, its neighbours in the level's queue (slots, -1 is none), the lots it hides
-# and how many it shows at a time (0: all), flags, and what `market.engine` keeps: self-trade mode, when it expires.
+# and how many it shows at a time (0: all), flags, and what the engine keeps: self-trade mode, when it expires.
 (
     ORDER_ID, ORDER_OWNER, ORDER_SIDE, ORDER_PRICE, ORDER_LOTS, ORDER_PREVIOUS, ORDER_NEXT, ORDER_FLAGS, ORDER_HIDDEN,
     ORDER_DISPLAY, ORDER_STP, ORDER_EXPIRY, ORDER_FIELDS,

@@ -50,9 +50,6 @@ from market.engine import (
     STATE_HALTED,
     STATE_MARK,
     Engine,
-    end_order,
-    force,
-    react,
     report,
 )
 from market.fees import DERIVATIVES_MARKET, TAKER_RATE, share
@@ -73,6 +70,9 @@ from market.margin import (
     position_value,
     unrealized,
 )
+from market.order_entry import end_order
+from market.requests import force
+from market.waiting_orders import react
 
 RATE = 100_000_000
 """Funding rates are in hundred-millionths: 10_000 is 0.01 %."""

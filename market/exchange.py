@@ -16,7 +16,7 @@ from typing import Any, Literal, Protocol
 from lake.errors import UsageError
 from lake.intervals import MINUTE, SECOND
 from market import book as books
-from market import clearing, reports
+from market import clearing, order_entry, reports, requests
 from market import engine as engines
 from market.accounts import BASE, FREE, LOCKED, QUOTE, TICK_LOT_UNITS
 from market.agents import MAKER, STEP_SECONDS, TAKER
@@ -161,10 +161,10 @@ class Exchange:
             for crowd in self.crowds if until == due else ():
                 count = crowd.act(STEP_SECONDS, until)
                 self.engine = engines.with_room(self.engine, count)
-                engines.execute(self.engine, crowd.commands, count, until - 1)
+                requests.execute(self.engine, crowd.commands, count, until - 1)
             self.time = until
             if self._dated:
-                engines.pass_time(self.engine, until)
+                requests.pass_time(self.engine, until)
             for step in self.steps:
                 step(until)
             if until == close:
@@ -201,7 +201,7 @@ class Exchange:
         checked, quote_units = self.check(account, new)
         i, filters = new.instrument, self.filters[new.instrument]
         self.engine = engines.with_room(self.engine, 1)
-        order_id, _, slot = engines.submit(self.engine, self._request(account, new, checked), self.time)
+        order_id, _, slot = requests.submit(self.engine, self._request(account, new, checked), self.time)
         if order_id < 0:
             raise filters.refusal(order_id)
         self._dated = self._dated or new.good_till is not None
@@ -275,7 +275,7 @@ class Exchange:
         if side == BUY and self.balance(account.owner, self.column(self.instruments[i].quote))[FREE] < units:
             raise Refused(-2010, INSUFFICIENT_BALANCE)
         price = NO_PRICE if side == BUY else 0
-        got, _ = engines.sweep(self.engine, i, side, price, NO_PRICE, units)
+        got, _ = requests.sweep(self.engine, i, side, price, NO_PRICE, units)
         if got:
             return int(got)
         return units // (self.candles.average_price(i, AVERAGE_MINUTES) * int(self.scales[i, TICK_LOT_UNITS]))
@@ -288,7 +288,7 @@ class Exchange:
         """
         if not order.is_open:
             raise Refused(-2011, "Unknown order sent.")
-        engines.cancel(self.engine, order.instrument, order.slot, order.id, self.time)
+        order_entry.cancel(self.engine, order.instrument, order.slot, order.id, self.time)
         order.updated = self.time
         cancel_id = cancel_id or self.new_client_id()
         self._bookkeeper.end(order, "CANCELED", cancel_id)
@@ -309,7 +309,7 @@ class Exchange:
             raise Refused(-2013, "Order does not exist.")
         self.engine = engines.with_room(self.engine, 1)
         left = lots - order.filled_lots
-        answer, _, slot = engines.amend(self.engine, i, order.slot, order.id, price, left, self.time)
+        answer, _, slot = requests.amend(self.engine, i, order.slot, order.id, price, left, self.time)
         if answer < 0:
             raise self.filters[i].refusal(answer)
         order.price, order.lots, order.slot, order.updated = price, lots, int(slot), self.time

@@ -21,8 +21,8 @@ from lake.instruments import Instrument
 from market.bookkeeping import FIRST_CLIENT
 from market.fault_streams import StreamFilter
 from market.faults import HttpFault, Knobs, Step, merged, to_json
+from market.listeners import Client
 from market.reports import milliseconds
-from market.streams import Client
 
 if TYPE_CHECKING:
     from market.venue import Venue

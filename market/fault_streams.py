@@ -16,7 +16,7 @@ from weakref import WeakKeyDictionary
 import orjson
 
 from market.faults import StreamFault
-from market.streams import Client
+from market.listeners import Client
 
 if TYPE_CHECKING:
     from market.fault_state import Faults

@@ -7,7 +7,7 @@ Binance's present ones: /public (books and best prices), /market (everything els
 
 import re
 from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import orjson
 from aiohttp import web
@@ -16,8 +16,9 @@ from market import book as books
 from market.candles import INTERVALS
 from market.contracts import PERPETUAL
 from market.futures_desk import FuturesDesk
-from market.gate import heard
+from market.listeners import Client, Listeners
 from market.reports import milliseconds
+from market.sockets import Sockets
 from market.stream_events import (
     Depth,
     Event,
@@ -27,7 +28,6 @@ from market.stream_events import (
     levels_event,
     trade_event,
 )
-from market.streams import MOST_STREAMS, PING_SECONDS, Client
 from market.tickers import book_ticker, mini_ticker_event, rolling, ticker_event
 from market.trades import AGG_INSTRUMENT
 
@@ -69,17 +69,13 @@ def parse_stream(name: str) -> FuturesStream | None:
     return FuturesStream(symbol, "levels" if found["levels"] else "depth", found["levels"] or "")
 
 
-class FuturesHub:
+class FuturesHub(Listeners[FuturesStream]):
     """Who listens to what of the derivatives, and what was last published."""
 
     def __init__(self, desk: FuturesDesk) -> None:
-        self.clients: set[Client] = set()
-        self.frozen = False
-        """Nothing is published while it is set, and what happened meanwhile is lost."""
+        contracts = desk.exchange.contracts
+        super().__init__({contracts[i].venue_symbol.lower(): i for i in desk.derivatives}, parse_stream)
         self._desk, self._exchange, self._world = desk, desk.exchange, desk.world
-        self._symbols = {self._exchange.contracts[i].venue_symbol.lower(): i for i in desk.derivatives}
-        self._listeners: dict[str, set[Client]] = {}
-        self._streams: dict[str, FuturesStream] = {}
         self._users: dict[int, set[Client]] = {}
         self._best: dict[int, list[str]] = {}
         self._depths: dict[int, tuple[Depth, int]] = {}
@@ -87,53 +83,22 @@ class FuturesHub:
 
     # -- clients --------------------------------------------------------------------------------------------------
 
-    def known(self, stream: str) -> bool:
-        parsed = parse_stream(stream)
-        return parsed is not None and (parsed.symbol in self._symbols or not parsed.symbol)
-
-    def subscribe(self, client: Client, streams: Iterable[str]) -> None:
-        for name in streams:
-            stream = parse_stream(name)
-            if stream is None:
-                raise ValueError(f"stream {name}: ask `known` first")
-            client.streams.add(name)
-            self._listeners.setdefault(name, set()).add(client)
-            self._streams[name] = stream
-            if stream.kind == "depth":
-                i = self._symbols[stream.symbol]
-                self._depths.setdefault(i, (Depth(self._exchange, i), self._exchange.update_id(i)))
+    def _watch(self, stream: FuturesStream) -> None:
+        if stream.kind == "depth":
+            i = self._symbols[stream.symbol]
+            self._depths.setdefault(i, (Depth(self._exchange, i), self._exchange.update_id(i)))
 
     def unsubscribe(self, client: Client, streams: Iterable[str]) -> None:
-        for name in streams:
-            client.streams.discard(name)
-            listeners = self._listeners.get(name, set())
-            listeners.discard(client)
-            if not listeners:
-                self._listeners.pop(name, None)
-                self._streams.pop(name, None)
+        super().unsubscribe(client, streams)
         wanted = {self._symbols[s.symbol] for s in self._streams.values() if s.kind == "depth"}
         self._depths = {i: depth for i, depth in self._depths.items() if i in wanted}
 
     def subscribe_user(self, client: Client, owner: int) -> None:
         self._users.setdefault(owner, set()).add(client)
 
-    def forget(self, client: Client) -> None:
-        self.clients.discard(client)
-        self.unsubscribe(client, list(client.streams))
+    def _forget_user(self, client: Client) -> None:
         for listeners in self._users.values():
             listeners.discard(client)
-        client.writer.cancel()
-
-    def busiest(self) -> int:
-        """Frames that wait for the client with the most."""
-        return max((client.waiting for client in self.clients), default=0)
-
-    def _emit(self, name: str, event: Event | list[Event]) -> None:
-        text, wrapped = orjson.dumps(event).decode(), ""
-        for client in tuple(self._listeners.get(name, ())):
-            if client.combined and not wrapped:
-                wrapped = f'{{"stream":"{name}","data":{text}}}'
-            client.deliver(name, wrapped if client.combined else text)
 
     # -- publishing -----------------------------------------------------------------------------------------------
 
@@ -268,11 +233,12 @@ def _aggregate(desk: FuturesDesk, row: list[int]) -> Event:
     return event
 
 
-class FuturesSockets:
+class FuturesSockets(Sockets):
     """The WebSocket endpoints."""
 
     def __init__(self, venue: "Venue", desk: FuturesDesk, hub: FuturesHub) -> None:
-        self._venue, self._desk, self._hub = venue, desk, hub
+        super().__init__(venue, hub)
+        self._desk, self._futures = desk, hub
 
     def routes(self) -> list[web.RouteDef]:
         paths = [f"/{category}/{kind}" for category in ("public", "market") for kind in ("ws", "stream")]
@@ -291,49 +257,15 @@ class FuturesSockets:
         for name in names:
             if not self._hub.known(name):
                 raise web.HTTPBadRequest(text=f"unknown stream {name:.60}")
-        return await self._converse(request, combined, names, None)
+        return await self._converse(request, combined, names, self._answer, "futures")
 
     async def _private(self, request: web.Request) -> web.WebSocketResponse:
         key = request.query.get("listenKey") or request.match_info.get("key", "") or request.query.get("streams", "")
         owner = self._desk.owner_of(key)
         if owner is None:
             raise web.HTTPUnauthorized(text="unknown or expired listenKey")
-        return await self._converse(request, False, [], owner)
 
-    async def _converse(
-        self, request: web.Request, combined: bool, names: list[str], owner: int | None
-    ) -> web.WebSocketResponse:
-        socket = web.WebSocketResponse(heartbeat=PING_SECONDS, compress=False, max_msg_size=1 << 20)
-        await socket.prepare(request)
-        client = Client(socket, request, combined)
-        self._venue.faults.filter.attach(client)
-        self._hub.clients.add(client)
-        self._hub.subscribe(client, names)
-        if owner is not None:
-            self._hub.subscribe_user(client, owner)
-        try:
-            async for text in heard(socket, self._venue.limiter, "futures"):
-                client.send(orjson.dumps(self._answer(client, text)).decode())
-        finally:
-            self._hub.forget(client)
-        return socket
+        def welcome(client: Client) -> None:
+            self._futures.subscribe_user(client, owner)
 
-    def _answer(self, client: Client, text: str) -> dict[str, Any]:
-        try:
-            message = orjson.loads(text)
-        except orjson.JSONDecodeError as error:
-            return {"error": {"code": 3, "msg": f"Invalid JSON: {error}"}, "id": None}
-        if not isinstance(message, dict):
-            return {"error": {"code": 3, "msg": "Invalid JSON: expected an object"}, "id": None}
-        method, streams, number = message.get("method"), message.get("params") or [], message.get("id")
-        if method == "LIST_SUBSCRIPTIONS":
-            return {"result": sorted(client.streams), "id": number}
-        if not isinstance(streams, list) or not all(isinstance(s, str) and self._hub.known(s) for s in streams):
-            return {"error": {"code": 2, "msg": f"Invalid request: unknown stream in {streams!r:.200}"}, "id": number}
-        if method == "SUBSCRIBE" and len(client.streams | set(streams)) <= MOST_STREAMS:
-            self._hub.subscribe(client, streams)
-        elif method == "UNSUBSCRIBE":
-            self._hub.unsubscribe(client, streams)
-        else:
-            return {"error": {"code": 2, "msg": f"Invalid request: method {method!r:.50}"}, "id": number}
-        return {"result": None, "id": number}
+        return await self._converse(request, False, [], self._answer, "futures", welcome)

@@ -2,7 +2,7 @@
 
 Whatever arrives, the client gets an answer in Binance's form or a closed connection, and the server goes on: bodies
 are bounded in size and in time and never unpacked, headers by the HTTP parser, idle and half-sent requests by
-`IDLE_SECONDS`, WebSocket readers by their queue (`market.streams`). An exception that no handler expected is logged
+`IDLE_SECONDS`, WebSocket readers by their queue (`market.listeners`). An exception that no handler expected is logged
 and answered with -1000.
 """
 

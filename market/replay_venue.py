@@ -22,7 +22,7 @@ from lake.errors import BadInput
 from lake.instruments import Instrument
 from lake.intervals import DAY, MINUTE
 from market import engine as engines
-from market import l2
+from market import l2, order_entry, requests
 from market.accounts import FREE, unlock
 from market.agents import MAKER, TAKER
 from market.book import (
@@ -101,7 +101,7 @@ def _send(engine: Any, request: Any, i: int, owner: int, side: int, price: int, 
     request[:] = 0
     request[REQ_INSTRUMENT], request[REQ_OWNER], request[REQ_SIDE], request[REQ_KIND] = i, owner, side, LIMIT
     request[REQ_PRICE], request[REQ_LOTS], request[REQ_TIF], request[REQ_STP] = price, lots, tif, EXPIRE_MAKER
-    engines.submit(engine, request, time)
+    requests.submit(engine, request, time)
 
 
 @njit(cache=True, nogil=True)
@@ -115,7 +115,7 @@ def cut(engine: Any, i: int, side: int, price: int, lots: int, time: int) -> Non
         if book.orders[i, slot, ORDER_OWNER] == MAKER:
             order_id = book.orders[i, slot, ORDER_ID]
             if held <= lots:
-                engines.cancel(engine, i, slot, order_id, time)
+                order_entry.cancel(engine, i, slot, order_id, time)
             else:
                 shrink(book, i, slot, lots)  # it keeps its place in the queue
                 unlock(engine.accounts, i, MAKER, side, price, lots, False)
@@ -131,7 +131,7 @@ def grow(engine: Any, request: Any, i: int, side: int, price: int, lots: int, ti
     if at < book.meta[i, BUY_LEVELS + side] and book.levels[i, side, at, LEVEL_PRICE] == price:
         slot = book.levels[i, side, at, LEVEL_TAIL]
         if book.orders[i, slot, ORDER_OWNER] == MAKER:
-            lots += engines.cancel(engine, i, slot, book.orders[i, slot, ORDER_ID], time)
+            lots += order_entry.cancel(engine, i, slot, book.orders[i, slot, ORDER_ID], time)
     _send(engine, request, i, MAKER, side, price, lots, GTC, time)
 
 

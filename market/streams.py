@@ -1,19 +1,16 @@
-"""WebSocket fan-out: who listens to what, and the frames in Binance's exact form.
+"""Spot's WebSocket fan-out: what is published when, in Binance's exact form; who listens is `market.listeners`.
 
-Every client has a bounded queue and a writer of its own: a client that does not read is disconnected, and never
-delays another. Event times are market time; cadence (depth every 100 ms, klines every second) is wall time.
+Event times are market time; cadence (depth every 100 ms, klines every second) is wall time.
 """
 
-import asyncio
-from collections import deque
 from collections.abc import Callable, Iterable
 
 import orjson
-from aiohttp import web
 
 from market import book as books
 from market.candles import INTERVALS
 from market.exchange import Exchange
+from market.listeners import Client, Listeners
 from market.reports import milliseconds
 from market.stream_events import (
     Depth,
@@ -30,94 +27,13 @@ from market.stream_events import (
 from market.tickers import DAY_MINUTES, WINDOWS, book_ticker, mini_ticker_event, rolling, ticker_event
 from market.trades import AGG_INSTRUMENT
 
-MOST_QUEUED = 8192
-"""Frames waiting for one client before it is cut off."""
-SLOW_SECONDS = 1.0
-"""What a client that does not read has left to see why it is cut."""
-MOST_STREAMS = 1024
-"""Streams per connection, as at Binance."""
-PING_SECONDS = 20.0
 
-
-class Client:
-    """One WebSocket connection."""
-
-    def __init__(self, socket: web.WebSocketResponse, request: web.Request, combined: bool) -> None:
-        self.streams: set[str] = set()
-        self.combined = combined
-        self.is_api = False
-        """Speaks the WebSocket API, which wraps events."""
-        self.filter: Callable[[Client, str, str], None] | None = None
-        """Passes events on, or spoils them: `market.fault_streams`."""
-        self._socket, self._request = socket, request
-        self._queue: deque[str] = deque()
-        self._wake = asyncio.Event()
-        self._too_slow = False
-        self.writer = asyncio.create_task(self._write())
-
-    @property
-    def is_open(self) -> bool:
-        return self._request.transport is not None and not self._socket.closed
-
-    def send(self, text: str) -> None:
-        """Queue a frame. If the queue is full, the client is told so and cut, a second later at the latest."""
-        if self._too_slow:
-            return
-        if len(self._queue) >= MOST_QUEUED:
-            self._too_slow = True
-            self._queue.clear()
-            self._wake.set()
-            asyncio.get_running_loop().call_later(SLOW_SECONDS, self.cut)
-            return
-        self._queue.append(text)
-        self._wake.set()
-
-    def deliver(self, stream: str, text: str) -> None:
-        """Send an event of a stream, through the filter; answers go by `send`."""
-        if self.filter is None:
-            self.send(text)
-        else:
-            self.filter(self, stream, text)
-
-    @property
-    def waiting(self) -> int:
-        """Frames not yet written."""
-        return len(self._queue)
-
-    def cut(self) -> None:
-        """Drop the connection at once, without a closing handshake."""
-        self._queue.clear()
-        if self._request.transport is not None:
-            self._request.transport.abort()
-
-    async def close(self) -> None:
-        """Say goodbye; for a shutdown."""
-        await self._socket.close(code=1001, message=b"server shutdown")
-
-    async def _write(self) -> None:
-        try:
-            while True:
-                await self._wake.wait()
-                self._wake.clear()
-                while self._queue:
-                    await self._socket.send_str(self._queue.popleft())
-                if self._too_slow:
-                    await self._socket.close(code=1008, message=b"slow consumer: too many frames waiting")
-        except (ConnectionError, RuntimeError):
-            self.cut()
-
-
-class Hub:
-    """All clients, their subscriptions, and what was last published."""
+class Hub(Listeners[Stream]):
+    """All clients of spot, their subscriptions, and what was last published."""
 
     def __init__(self, exchange: Exchange) -> None:
-        self.clients: set[Client] = set()
-        self.frozen = False
-        """Nothing is published while it is set, and what happened meanwhile is lost."""
+        super().__init__({exchange.contracts[i].venue_symbol.lower(): i for i in exchange.spot}, parse_stream)
         self._exchange = exchange
-        self._symbols = {exchange.contracts[i].venue_symbol.lower(): i for i in exchange.spot}
-        self._listeners: dict[str, set[Client]] = {}
-        self._streams: dict[str, Stream] = {}
         self._users: dict[int, set[tuple[Client, int]]] = {}
         self._tickers: dict[int, list[str]] = {}
         self._depths: dict[tuple[int, bool], Depth] = {}
@@ -125,32 +41,14 @@ class Hub:
 
     # -- clients --------------------------------------------------------------------------------------------------
 
-    def known(self, stream: str) -> bool:
-        """Whether the stream exists here."""
-        parsed = parse_stream(stream)
-        return parsed is not None and (parsed.symbol in self._symbols or not parsed.symbol)
-
-    def subscribe(self, client: Client, streams: Iterable[str]) -> None:
-        for name in streams:
-            client.streams.add(name)
-            self._listeners.setdefault(name, set()).add(client)
-            stream = parse_stream(name)
-            if stream is None:
-                raise ValueError(f"stream {name}: ask `known` first")
-            self._streams[name] = stream
-            if stream.kind == "depth":
-                key = (self._symbols[stream.symbol], stream.fast)
-                if key not in self._depths:
-                    self._depths[key] = Depth(self._exchange, key[0])
+    def _watch(self, stream: Stream) -> None:
+        if stream.kind == "depth":
+            key = (self._symbols[stream.symbol], stream.fast)
+            if key not in self._depths:
+                self._depths[key] = Depth(self._exchange, key[0])
 
     def unsubscribe(self, client: Client, streams: Iterable[str]) -> None:
-        for name in streams:
-            client.streams.discard(name)
-            listeners = self._listeners.get(name, set())
-            listeners.discard(client)
-            if not listeners:
-                self._listeners.pop(name, None)
-                self._streams.pop(name, None)
+        super().unsubscribe(client, streams)
         self._sent = {name: what for name, what in self._sent.items() if name.partition("/")[0] in self._streams}
         wanted = {(self._symbols[s.symbol], s.fast) for s in self._streams.values() if s.kind == "depth"}
         self._depths = {key: depth for key, depth in self._depths.items() if key in wanted}
@@ -172,15 +70,8 @@ class Hub:
                 client.send(orjson.dumps({"subscriptionId": subscription, "event": event}).decode())
         self._users.clear()
 
-    def forget(self, client: Client) -> None:
-        self.clients.discard(client)
-        self.unsubscribe(client, list(client.streams))
+    def _forget_user(self, client: Client) -> None:
         self.unsubscribe_user(client, None)
-        client.writer.cancel()
-
-    def busiest(self) -> int:
-        """Frames that wait for the client with the most."""
-        return max((client.waiting for client in self.clients), default=0)
 
     def publish_standing(self, clients: Iterable[object], users: bool = True) -> None:
         """Tell clients in lockstep, and every user-data subscription, that all up to this instant was sent."""
@@ -192,13 +83,6 @@ class Hub:
         for entries in self._users.values() if users else ():
             for client, subscription in tuple(entries):
                 client.send(f'{{"subscriptionId":{subscription},"event":{text}}}')
-
-    def _emit(self, stream: str, event: Event | list[Event]) -> None:
-        text, wrapped = orjson.dumps(event).decode(), ""
-        for client in tuple(self._listeners.get(stream, ())):
-            if client.combined and not wrapped:
-                wrapped = f'{{"stream":"{stream}","data":{text}}}'
-            client.deliver(stream, wrapped if client.combined else text)
 
     # -- publishing -----------------------------------------------------------------------------------------------
 

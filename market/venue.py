@@ -13,8 +13,7 @@ from aiohttp import web
 
 from lake.instruments import INSTRUMENTS
 from lake.intervals import MILLISECOND, MINUTE, SECOND
-from market import derivatives
-from market import engine as engines
+from market import derivatives, requests
 from market.agents import Agents
 from market.candles import Candles
 from market.clock import MarketClock, Speed
@@ -25,11 +24,12 @@ from market.fault_state import Faults
 from market.futures_past import joined
 from market.leadlag import FairPath
 from market.limits import Limiter
+from market.listeners import MOST_QUEUED
 from market.lockstep import Lockstep
 from market.scenario import LiveProcess, Scenario, simulate_history
 from market.second_venue import NAME as ANDINA_NAME
 from market.second_venue import SecondVenue, build_second
-from market.streams import MOST_QUEUED, Hub
+from market.streams import Hub
 
 TICK_SECONDS = 0.1
 """Wall time between two looks at the clock, and between two depth events."""
@@ -252,7 +252,7 @@ def build_venue(
 
 def warm_up(exchange: Exchange) -> None:
     """Load or compile every kernel that a client's first request would otherwise wait for."""
-    trial = engines.warm(exchange.instruments)
+    trial = requests.warm(exchange.instruments)
     exchange.candles.page(0, "1m", None, None, 1)
     exchange.candles.page(0, "5m", None, None, 1)
     exchange.candles.record(trial.book.tape[:0].copy())

@@ -1,31 +1,25 @@
 """The WebSocket endpoints: market streams (`/ws`, `/stream`) and the WebSocket API (`/ws-api/v3`) for user data."""
 
-import logging
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import orjson
 from aiohttp import web
 
 from market.errors import Refused, missing
-from market.gate import heard
 from market.limits import METHODS, SPOT
+from market.listeners import Client
 from market.orders import Account
 from market.signing import account_of, check_message, wall_ms
-from market.streams import MOST_STREAMS, PING_SECONDS, Client
+from market.sockets import Message, Serve, Sockets
 
 if TYPE_CHECKING:
     from market.venue import Venue
 
-log = logging.getLogger("market.websockets")
-Message = dict[str, Any]
 
-
-class WebSockets:
+class WebSockets(Sockets):
     """The handlers, over one venue."""
 
     def __init__(self, venue: "Venue") -> None:
-        self._venue, self._hub = venue, venue.hub
+        super().__init__(venue, venue.hub)
 
     def routes(self) -> list[web.RouteDef]:
         return [
@@ -50,39 +44,22 @@ class WebSockets:
         unknown = [name for name in names if not self._hub.known(name)]
         if unknown:
             raise web.HTTPBadRequest(text=f"unknown stream {unknown[0]}")
-
-        def serve(client: Client, message: Message) -> Message:
-            return self._market_answer(client, message)
-
-        return await self._converse(request, combined, names, serve)
+        return await self._converse(request, combined, names, self._paced(self._answer), "spot")
 
     async def _api(self, request: web.Request) -> web.WebSocketResponse:
         session = ApiSession(self._venue, request.remote or "")
-        return await self._converse(request, False, [], session.serve, api=True)
 
-    async def _converse(
-        self, request: web.Request, combined: bool, names: list[str], serve: Callable[[Client, Message], Message],
-        api: bool = False,
-    ) -> web.WebSocketResponse:  # fmt: skip
-        """Hold a connection: answer its requests until it closes, or talks too fast."""
-        socket = web.WebSocketResponse(heartbeat=PING_SECONDS, compress=False, max_msg_size=1 << 20)
-        await socket.prepare(request)
-        client = Client(socket, request, combined)
-        client.is_api = api
-        self._venue.faults.filter.attach(client)
-        self._hub.clients.add(client)
-        self._hub.subscribe(client, names)
+        def welcome(client: Client) -> None:
+            client.is_api = True
 
-        def paced(client: Client, message: Message) -> Message:
-            return self._pace(client, message) or serve(client, message)
+        return await self._converse(request, False, [], self._paced(session.serve), None, welcome)
 
-        try:
-            async for text in heard(socket, self._venue.limiter, None if api else "spot"):
-                client.send(orjson.dumps(_served(client, text, paced)).decode())
-        finally:
-            self._venue.lockstep.leave(client)
-            self._hub.forget(client)
-        return socket
+    def _left(self, client: Client) -> None:
+        self._venue.lockstep.leave(client)
+        super()._left(client)
+
+    def _paced(self, serve: Serve) -> Serve:
+        return lambda client, message: self._pace(client, message) or serve(client, message)
 
     def _pace(self, client: Client, message: Message) -> Message | None:
         """Serve what concerns lockstep, on either kind of connection; None for any other request."""
@@ -99,41 +76,6 @@ class WebSockets:
         else:
             self._venue.let_go(client, until)
         return {"result": {"standing": self._venue.exchange.time}, "id": message.get("id")}
-
-    def _market_answer(self, client: Client, message: Message) -> Message:
-        method, streams = message.get("method"), message.get("params") or []
-        if method == "LIST_SUBSCRIPTIONS":
-            return {"result": sorted(client.streams), "id": message.get("id")}
-        if not isinstance(streams, list) or not all(isinstance(s, str) and self._hub.known(s) for s in streams):
-            raise Refused(2, f"Invalid request: unknown stream in {streams!r:.200}")
-        if method == "SUBSCRIBE":
-            if len(client.streams | set(streams)) > MOST_STREAMS:
-                raise Refused(2, f"Invalid request: more than {MOST_STREAMS} streams")
-            self._hub.subscribe(client, streams)
-        elif method == "UNSUBSCRIBE":
-            self._hub.unsubscribe(client, streams)
-        else:
-            raise Refused(2, f"Invalid request: unknown method {method!r:.50}")
-        return {"result": None, "id": message.get("id")}
-
-
-def _served(client: Client, text: str, serve: Callable[[Client, Message], Message]) -> Message:
-    """Answer one request, or say what is wrong with it."""
-    try:
-        message = orjson.loads(text)
-    except orjson.JSONDecodeError as error:
-        return {"error": {"code": 3, "msg": f"Invalid JSON: {error}"}, "id": None}
-    if not isinstance(message, dict):
-        return {"error": {"code": 3, "msg": "Invalid JSON: expected an object"}, "id": None}
-    try:
-        return serve(client, message)
-    except Refused as error:
-        problem = {"error": {"code": error.code, "msg": error.message}, "id": message.get("id")}
-        return problem if error.code > 0 else {"status": error.status, **problem}
-    except Exception:
-        log.exception("a WebSocket request failed")
-        problem = {"code": -1000, "msg": "An unknown error occurred while processing the request."}
-        return {"error": problem, "id": message.get("id"), "status": 500}
 
 
 class ApiSession:

@@ -8,6 +8,7 @@ from naive_engine import NaiveEngine, Order
 from lake.instruments import INSTRUMENTS
 from market import book as books
 from market import engine as engines
+from market import order_entry, requests, waiting_orders
 from market.accounts import FREE
 from market.contracts import perpetual, spot
 
@@ -132,11 +133,11 @@ class Duel:
             0, i, m["owner"], m["side"], price, m["lots"], m["tif"], display, bool(reduces), m["stp"], expiry, kind,
             stop, trail, m["source"],
         )  # fmt: skip
-        return self._keep(i, engines.submit(self.engine, request, time)), self.naive.submit(order, time)
+        return self._keep(i, requests.submit(self.engine, request, time)), self.naive.submit(order, time)
 
     def _cancel(self, time: int, m: dict[str, int]) -> tuple[Any, Any]:
         i, order_id = m["i"], self._pick(m)
-        left = engines.cancel(self.engine, i, self.slots.get((i, order_id), 0), order_id, time)
+        left = order_entry.cancel(self.engine, i, self.slots.get((i, order_id), 0), order_id, time)
         return left, self.naive.cancel(i, order_id)
 
     def _amend(self, time: int, m: dict[str, int]) -> tuple[Any, Any]:
@@ -144,20 +145,20 @@ class Duel:
         held = self.naive.find(i, order_id)
         price = held.price if held is not None and m["pick"] % 2 else m["price"]
         slot = self.slots.get((i, order_id), 0)
-        answer = self._keep(i, engines.amend(self.engine, i, slot, order_id, price, m["lots"], time))
+        answer = self._keep(i, requests.amend(self.engine, i, slot, order_id, price, m["lots"], time))
         return answer, self.naive.amend(i, order_id, price, m["lots"], time)
 
     def _cancel_all(self, time: int, m: dict[str, int]) -> tuple[Any, Any]:
         i = m["i"] if m["pick"] % 2 else -1
-        return engines.cancel_all(self.engine, m["owner"], i, time), self.naive.cancel_all(m["owner"], i, time)
+        return requests.cancel_all(self.engine, m["owner"], i, time), self.naive.cancel_all(m["owner"], i, time)
 
     def _time(self, time: int, m: dict[str, int]) -> tuple[Any, Any]:
-        return engines.pass_time(self.engine, time), self.naive.pass_time(time)
+        return requests.pass_time(self.engine, time), self.naive.pass_time(time)
 
     def _mark(self, time: int, m: dict[str, int]) -> tuple[Any, Any]:
         i = m["i"]
         self.engine.state[i, engines.STATE_MARK] = self.naive.mark[i] = m["price"]
-        engines.react(self.engine, i, engines.MARK_PRICE, time)
+        waiting_orders.react(self.engine, i, engines.MARK_PRICE, time)
         self.naive.react(i, 1, time)
         return None, None
 

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from served_exchange import Served, serving
 
-from market import gate, streams
+from market import gate, listeners
 from market.limits import MESSAGES_PER_SECOND
 from market.orders import Account
 from market.signing import signature
@@ -271,7 +271,7 @@ async def test_nonsense_is_answered_and_the_socket_lives(served: Served, path: s
 
 
 async def test_a_slow_consumer_is_told_why_it_is_cut(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(streams, "MOST_QUEUED", 20)
+    monkeypatch.setattr(listeners, "MOST_QUEUED", 20)
     socket = await served.socket("/ws")
     (client,) = served.venue.hub.clients
     for _ in range(21):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from lake.instruments import INSTRUMENTS, Instrument
-from market import clearing, fees
+from market import clearing, fees, requests
 from market import engine as engines
 from market.accounts import FREE, FUND
 from market.basis import BasisProcess, fair_ticks
@@ -40,7 +40,7 @@ def trade(engine: Engine, i: int, side: int, price: int, lots: int) -> None:
     """Let the trader take what the maker offers at this price."""
     for owner, way in ((MAKER, 1 - side), (TRADER, side)):
         request = engines.new_request(i, owner, way, lots, engines.LIMIT, price)
-        order_id, filled, _ = engines.submit(engine, request, 0)
+        order_id, filled, _ = requests.submit(engine, request, 0)
         assert order_id > 0, order_id
     assert filled == lots
 

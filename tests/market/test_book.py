@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from lake.instruments import INSTRUMENTS
 from market import book as books
 from market import engine as engines
+from market import order_entry, requests
 from market.accounts import FEE_SCALE, FREE, LOCKED, VENUE
 from market.book import BUY, NO_PRICE, SELL
 from market.contracts import spot
@@ -134,14 +135,14 @@ def replay(moves: list[Operation]) -> None:
         if kind == "cancel":
             order_id = 1 + (price * 31 + lots) % max(1, naive.next_id)
             slot = slots.get(order_id, 0)
-            assert engines.cancel(engine, 0, slot, order_id, number) == naive.cancel(order_id)
+            assert order_entry.cancel(engine, 0, slot, order_id, number) == naive.cancel(order_id)
         else:
             engine = engines.with_room(engine, 1)
             engine.book.tape_rows[0] = engine.event_rows[0] = 0
             request = engines.new_request(0, owner, side, lots, KINDS[kind], price)
             request[engines.REQ_TIF] = engines.IOC if kind == "take" else engines.GTC
             bound = price if kind != "market" else (NO_PRICE if side == BUY else 0)
-            order_id, filled, slot = engines.submit(engine, request, number)
+            order_id, filled, slot = requests.submit(engine, request, number)
             seen = len(naive.trades)
             assert (order_id, filled) == naive.place(owner, side, bound, lots, kind == "limit")
             tape = engine.book.tape[: engine.book.tape_rows[0]]
@@ -193,7 +194,7 @@ def funded_engine() -> engines.Engine:
 
 
 def limit(engine: engines.Engine, owner: int, side: int, price: int, lots: int) -> tuple[int, int, int]:
-    return engines.submit(engine, engines.new_request(0, owner, side, lots, engines.LIMIT, price), 0)
+    return requests.submit(engine, engines.new_request(0, owner, side, lots, engines.LIMIT, price), 0)
 
 
 def test_a_buyer_gets_back_what_a_better_price_saved() -> None:
@@ -215,9 +216,9 @@ def test_withdraw_removes_what_its_owner_quoted_and_no_other_order() -> None:
     engine = funded_engine()
     limit(engine, 2, BUY, 80, 1)
     quote, other = [0, engines.QUOTE_LEVEL, 1, BUY, 90, 3], [0, engines.QUOTE_LEVEL, 3, BUY, 85, 2]
-    engines.execute(engine, np.array([quote, other, quote], np.int64), 3, 0)
+    requests.execute(engine, np.array([quote, other, quote], np.int64), 3, 0)
     assert books.depth(engine.book, 0, BUY, 5).tolist() == [[90, 6], [85, 2], [80, 1]]
-    engines.execute(engine, np.array([[0, engines.WITHDRAW, 1, BUY, 0, 0]], np.int64), 1, 0)
+    requests.execute(engine, np.array([[0, engines.WITHDRAW, 1, BUY, 0, 0]], np.int64), 1, 0)
     assert books.depth(engine.book, 0, BUY, 5).tolist() == [[85, 2], [80, 1]]
 
 
@@ -226,5 +227,5 @@ def test_sweep_stops_at_the_budget(budget: int, expected: tuple[int, int]) -> No
     engine = funded_engine()
     for price, lots in ((103, 2), (102, 3), (101, 2)):
         limit(engine, 1, SELL, price, lots)
-    lots, cost = engines.sweep(engine, 0, BUY, NO_PRICE, 100, budget * TICK_UNITS)
+    lots, cost = requests.sweep(engine, 0, BUY, NO_PRICE, 100, budget * TICK_UNITS)
     assert (lots, cost) == (expected[0], expected[1] * TICK_UNITS)

@@ -6,6 +6,7 @@ from engine_duel import CONTRACTS, Duel, duel, random_moves
 
 from market import book as books
 from market import engine as engines
+from market import order_entry, requests, waiting_orders
 from market.accounts import FREE
 from market.book import BUY, SELL
 from market.engine import (
@@ -47,7 +48,7 @@ class Market:
         for name, value in columns.items():
             request[COLUMNS[name]] = value
         self.engine = engines.with_room(self.engine, 1)
-        return engines.submit(self.engine, request, time)
+        return requests.submit(self.engine, request, time)
 
     def events(self) -> list[tuple[int, int, int]]:
         """Kind, order and reason of each."""
@@ -101,9 +102,9 @@ def test_an_iceberg_shows_a_part_and_refills_at_the_back_of_the_queue(market: Ma
 def test_a_smaller_order_keeps_its_place_and_a_larger_one_goes_back(market: Market) -> None:
     first, _, slot = market.ask(1, SELL, 5, 100)
     second, _, _ = market.ask(2, SELL, 5, 100)
-    assert engines.amend(market.engine, 0, slot, first, 100, 4, 0) == (first, 0, slot)
+    assert requests.amend(market.engine, 0, slot, first, 100, 4, 0) == (first, 0, slot)
     market.ask(3, BUY, 1, 100)
-    engines.amend(market.engine, 0, slot, first, 100, 9, 0)
+    requests.amend(market.engine, 0, slot, first, 100, 9, 0)
     market.ask(3, BUY, 6, 100)
     assert market.trades() == [(first, 100, 1), (second, 100, 5), (first, 100, 1)]
 
@@ -112,10 +113,10 @@ def test_an_amended_order_may_trade_and_a_refused_change_changes_nothing(market:
     market.ask(1, SELL, 5, 100)
     order, _, slot = market.ask(2, BUY, 5, 98)
     before = market.engine.accounts.balances.copy()
-    answer = engines.amend(market.engine, 0, slot, order, 99, 10**10, 0)
+    answer = requests.amend(market.engine, 0, slot, order, 99, 10**10, 0)
     assert answer == (engines.REFUSED_BALANCE, 0, -1)
     assert (market.engine.accounts.balances == before).all()
-    assert engines.amend(market.engine, 0, slot, order, 100, 7, 0) == (order, 5, slot)
+    assert requests.amend(market.engine, 0, slot, order, 100, 7, 0) == (order, 5, slot)
     assert market.depth(BUY) == [[100, 2]]
 
 
@@ -166,7 +167,7 @@ def test_a_stop_limit_rests_under_its_id_and_in_its_slot(market: Market) -> None
     order, _, slot = market.ask(1, BUY, 5, 103, kind=STOP_LIMIT, stop=102)
     market.trade_at(102)
     assert market.events() == [(engines.EV_TRIGGERED, order, 0), (engines.EV_RESTED, order, 0)]
-    assert engines.cancel(market.engine, 0, slot, order, 0) == 5
+    assert order_entry.cancel(market.engine, 0, slot, order, 0) == 5
 
 
 def test_a_mark_price_sets_off_only_who_asked_for_it(market: Market) -> None:
@@ -175,7 +176,7 @@ def test_a_mark_price_sets_off_only_who_asked_for_it(market: Market) -> None:
     by_mark, _, _ = market.ask(1, BUY, 1, 110, kind=STOP_LIMIT, stop=105, trigger_by=engines.MARK_PRICE)
     market.ask(1, BUY, 1, 110, kind=STOP_LIMIT, stop=105)
     market.engine.state[0, engines.STATE_MARK] = 106
-    engines.react(market.engine, 0, engines.MARK_PRICE, 0)
+    waiting_orders.react(market.engine, 0, engines.MARK_PRICE, 0)
     assert [event[1] for event in market.events()] == [by_mark, by_mark]
 
 
@@ -228,9 +229,9 @@ def test_orders_expire_at_their_date_the_earliest_first(market: Market) -> None:
     late, _, _ = market.ask(1, BUY, 1, 90, tif=engines.GTD, expiry=20)
     soon, _, _ = market.ask(1, BUY, 1, 91, tif=engines.GTD, expiry=10)
     assert market.ask(1, BUY, 1, 91, tif=engines.GTD, expiry=10, time=10)[0] == engines.REFUSED_EXPIRED
-    engines.pass_time(market.engine, 9)
+    requests.pass_time(market.engine, 9)
     assert market.events() == []
-    engines.pass_time(market.engine, 20)
+    requests.pass_time(market.engine, 20)
     assert [event[1:] for event in market.events()] == [(soon, engines.BY_TIME), (late, engines.BY_TIME)]
 
 
@@ -239,7 +240,7 @@ def test_cancel_all_takes_one_owners_orders_of_every_kind(market: Market) -> Non
     market.ask(1, BUY, 1, 90)
     market.ask(1, SELL, 1, kind=STOP_MARKET, stop=80)
     market.ask(2, BUY, 1, 90)
-    assert engines.cancel_all(market.engine, 1, -1, 0) == 2
+    assert requests.cancel_all(market.engine, 1, -1, 0) == 2
     assert market.depth(BUY) == [[90, 1]]
     assert market.engine.accounts.balances[1, :, 1].tolist() == [0, 0, 0]
 
@@ -248,7 +249,7 @@ def test_a_halted_market_refuses_and_still_cancels(market: Market) -> None:
     order, _, slot = market.ask(1, BUY, 1, 90)
     market.engine.state[0, engines.STATE_HALTED] = 1
     assert market.ask(1, BUY, 1, 90)[0] == engines.REFUSED_HALTED
-    assert engines.cancel(market.engine, 0, slot, order, 0) == 1
+    assert order_entry.cancel(market.engine, 0, slot, order, 0) == 1
 
 
 def test_a_price_change_looks_at_no_stop_it_does_not_reach() -> None:

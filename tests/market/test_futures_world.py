@@ -12,10 +12,11 @@ from market.agents import MAKER, STEP_SECONDS, TAKER, Agents
 from market.basis import funding_rate, premium_index
 from market.book import UNIT
 from market.contracts import CON_MARGIN, FREE, FUTURE, future, perpetual, scales_of, spot
-from market.engine import EV_FUNDING, EV_KIND, EV_SETTLED, Engine, execute, new_engine, with_room
+from market.engine import EV_FUNDING, EV_KIND, EV_SETTLED, Engine, new_engine, with_room
 from market.futures_past import FUNDING_PERIOD, Past, simulate_past
 from market.futures_world import FuturesWorld, open_derivatives
 from market.margin import POS_COST, POS_LOTS
+from market.requests import execute
 from market.scenario import History, Scenario, simulate_history
 
 HISTORY = simulate_history(Scenario(3, days=2))

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from naive_margin import Held, NaiveMargin, Owner, Rules
 
 from lake.instruments import Instrument
-from market import clearing, margin
+from market import clearing, margin, order_entry, requests
 from market import engine as engines
 from market.accounts import FREE, FUND, LOCKED, POS_LOTS, TICK_LOT_UNITS
 from market.book import (
@@ -85,7 +85,7 @@ def new_engine(deposit: int = 100 * UNIT, fund: int = 1000 * UNIT) -> Engine:
 def order(engine: Engine, owner: int, side: int, price: int, lots: int, i: int = 0, tif: int = engines.GTC) -> int:
     request = engines.new_request(i, owner, side, lots, engines.LIMIT, price)
     request[engines.REQ_TIF] = tif
-    return int(engines.submit(engine, request, 0)[0])
+    return int(requests.submit(engine, request, 0)[0])
 
 
 def position(engine: Engine, owner: int, column: int, i: int = 0) -> int:
@@ -149,7 +149,7 @@ class Duel:
         sign = 1 if side == BUY else -1
         units = price * lots * 1000
         if tif == engines.IOC:
-            units = engines.sweep(self.engine, i, side, price, lots, 2**62)[1]
+            units = requests.sweep(self.engine, i, side, price, lots, 2**62)[1]
         exposure = self.exposure(owner, i, sign * units)
         fits = self.ledger.owners[owner].held[i].leverage <= self.ledger.rules[i].most_leverage(exposure)
         grows = exposure > self.exposure(owner, i, 0)
@@ -157,7 +157,7 @@ class Duel:
         in_band = price <= self.band(i)[1] if side == BUY else price >= self.band(i)[0]
         request = engines.new_request(i, owner, side, lots, engines.LIMIT, price)
         request[engines.REQ_TIF] = tif
-        order_id, filled, slot = engines.submit(self.engine, request, 0)
+        order_id, filled, slot = requests.submit(self.engine, request, 0)
         if not in_band:
             assert order_id == engines.REFUSED_BAND
         elif grows and not fits:
@@ -183,7 +183,7 @@ class Duel:
     def cancel(self, pick: int) -> None:
         if self.orders:
             (i, order_id), (owner, slot) = sorted(self.orders.items())[pick % len(self.orders)]
-            left = engines.cancel(self.engine, i, slot, order_id, 0)
+            left = order_entry.cancel(self.engine, i, slot, order_id, 0)
             assert left == self.ledger.owners[owner].held[i].orders.pop(order_id)[2]
             del self.orders[i, order_id]
 

@@ -19,7 +19,7 @@ from lake.tables import BARS_1M
 from market import book as books
 from market import engine as engines
 from market import recording as rec
-from market import replay
+from market import replay, requests
 from market.book import BUY, SELL
 from market.exchange import Exchange
 from market.l2 import ASK, BID
@@ -155,7 +155,7 @@ def _take(exchange: Exchange, side: int, ticks: int, lots: int) -> None:
     owner = exchange.accounts[0].owner
     request = engines.new_request(0, owner, side, lots, engines.LIMIT, ticks)
     request[engines.REQ_TIF] = engines.IOC
-    engines.submit(exchange.engine, request, exchange.time)
+    requests.submit(exchange.engine, request, exchange.time)
 
 
 def test_bars_and_trades_become_recordings() -> None:

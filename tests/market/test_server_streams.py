@@ -14,7 +14,7 @@ from aiohttp import ClientWebSocketResponse, WSMsgType
 from served_exchange import Served, serving
 
 from lake.wire.binance import kline_from_frame, kline_from_rest
-from market import streams
+from market import listeners
 from market.signing import signature
 
 Event = dict[str, Any]
@@ -242,7 +242,7 @@ async def test_disconnect_drops_every_socket_at_once(served: Served) -> None:
 async def test_a_client_that_never_reads_is_cut_off_and_delays_nobody(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(streams, "MOST_QUEUED", 50)
+    monkeypatch.setattr(listeners, "MOST_QUEUED", 50)
     served.venue.clock.set_speed(600)
     host, port = served.ws.removeprefix("ws://").split(":")
     deaf = sockets.create_connection((host, int(port)))
@@ -271,7 +271,7 @@ async def test_a_client_that_never_reads_is_cut_off_and_delays_nobody(
 
 
 async def test_pings_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("market.websockets.PING_SECONDS", 0.2)
+    monkeypatch.setattr("market.sockets.PING_SECONDS", 0.2)
     async with serving() as served, served.http.ws_connect(f"{served.ws}/ws", autoping=False) as socket:
         message = await socket.receive(timeout=2)
         assert message.type is WSMsgType.PING
