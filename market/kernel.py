@@ -58,14 +58,18 @@ forget_stale()
 
 
 def main() -> None:
-    """Compile, or load, what a venue needs before its first order."""
+    """Compile, or load, what two venues with derivatives need before their first order."""
     from decimal import Decimal
 
     from market.scenario import Scenario
+    from market.second_venue import SecondVenue
     from market.venue import build_venue
 
-    venue = build_venue(Scenario(1, days=1), 1.0, True, 1, Decimal(5), Decimal(1000))
-    venue.exchange.advance(venue.exchange.time + 2_000_000)
+    venue = build_venue(
+        Scenario(1, days=1), 1.0, True, 1, Decimal(5), Decimal(1000), SecondVenue(), with_derivatives=True
+    )
+    venue.advance(venue.exchange.time + 2_000_000)
+    venue.publish()
 
 
 if __name__ == "__main__":
