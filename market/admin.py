@@ -9,7 +9,7 @@ import orjson
 from aiohttp import web
 
 from lake.errors import UsageError
-from market import adversity
+from market import adversity, adversity_live
 from market.accounts import FREE, VENUE
 from market.clock import parse_speed
 from market.faults import parse_script
@@ -147,14 +147,14 @@ class Admin:
 
     async def _adversities(self, request: web.Request) -> web.Response:
         """The adversities that run or are to come, and all there are."""
-        return answer({"running": adversity.running(self._venue), "events": adversity.described()})
+        return answer({"running": adversity_live.running(self._venue), "events": adversity.described()})
 
     async def _adversity(self, request: web.Request) -> web.Response:
         """Let an adversity happen; body: its name and any of its parameters."""
         try:
             event = adversity.parse(orjson.loads(await request.read()))
             self._venue.catch_up()
-            return answer(adversity.apply(self._venue, event))
+            return answer(adversity_live.apply(self._venue, event))
         except (orjson.JSONDecodeError, TypeError, ValueError, UsageError) as error:
             return answer({"error": f'expected {{"name": an adversity, …}}: {error}'}, 400)
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from lake.errors import UsageError
 from lake.intervals import MINUTE, SECOND
-from market.adversity import (
+from market.adversity_events import (
     Adversity,
     ExchangeOutage,
     FeedFreeze,

@@ -9,8 +9,10 @@ import plotly.graph_objects as go
 from plotly.offline import get_plotlyjs
 
 from lake.intervals import MINUTE, SECOND, format_time
-from market.adversity import Adversity, FundingShock, apply, described
+from market.adversity import described
 from market.adversity_bars import history_bars, perturb
+from market.adversity_events import Adversity, FundingShock
+from market.adversity_live import apply
 from market.bars import Bars
 from market.book import BUY, SELL
 from market.execution import CLOSE, HIGH, LOW, VOLUME, Floats

@@ -109,7 +109,7 @@ class Agents:
         self._mood = np.ones(len(rows))
         self._minute = -1
         self.strain: Strain | None = None
-        """What bends the flow beyond the ordinary (`market/adversity.py`); none by default."""
+        """What bends the flow beyond the ordinary (`market/adversity_events.py`); none by default."""
         self.flow = Flow(np.zeros(len(rows)), np.zeros(len(rows)), np.zeros(len(rows)))
         """Levels of the last step."""
         self.commands = np.zeros((len(rows) * (4 + 2 * LEVELS + MOST_TAKERS) + STRAIN_ROOM, DO_FIELDS), np.int64)

@@ -14,7 +14,9 @@ from served_exchange import serving
 from lake.errors import UsageError
 from lake.intervals import MINUTE, SECOND
 from market import adversity
-from market.adversity import (
+from market.adversity import parse
+from market.adversity_bars import history_bars, perturb
+from market.adversity_events import (
     EVENTS,
     Adversity,
     Depeg,
@@ -27,11 +29,8 @@ from market.adversity import (
     MicroSpikes,
     Spoofing,
     VolatilityShock,
-    apply,
-    parse,
-    running,
 )
-from market.adversity_bars import history_bars, perturb
+from market.adversity_live import apply, running
 from market.bars import Bars
 from market.book import BUY, SELL
 from market.errors import Refused
