@@ -129,11 +129,12 @@ async def never_read(port: int) -> None:
     """Subscribe to everything and read nothing."""
     symbols = ("btcusdt", "ethusdt", "solusdt", "bnbusdt", "xrpusdt", "adausdt")
     names = "/".join(f"{s}@{k}" for s in symbols for k in ("trade", "depth@100ms", "bookTicker"))
-    deaf = socket.socket()
+    deaf, loop = socket.socket(), asyncio.get_running_loop()
+    deaf.setblocking(False)  # a full backlog must not hold up the others, who empty it
     deaf.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1024)
-    deaf.connect((HOST, port))
-    deaf.sendall(UPGRADE % f"/ws/{names}".encode())
     try:
+        await loop.sock_connect(deaf, (HOST, port))
+        await loop.sock_sendall(deaf, UPGRADE % f"/ws/{names}".encode())
         await asyncio.Event().wait()
     finally:
         deaf.close()
