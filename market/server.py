@@ -27,6 +27,7 @@ from lake.intervals import MINUTE
 from market import gate, worlds
 from market.admin import Admin
 from market.clock import parse_speed
+from market.exchange import CROWD_STEP
 from market.faults import read_knobs
 from market.lockstep import parse_step
 from market.replay_venue import build_replay_venue
@@ -37,6 +38,8 @@ from market.venue import Venue, build_venue
 from market.websockets import WebSockets
 
 HOST = "127.0.0.1"
+MOST_SECONDS_EMPTY = 2.0
+"""Wall time that readiness waits for the first orders: at a slow speed half a second of market time is long."""
 AGENTS: dict[str, bool | Literal["crowd"]] = {"none": False, "default": True, "crowd": "crowd"}
 
 
@@ -142,17 +145,30 @@ async def serve(venue: Venue, port: int, admin_port: int) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
     async with listening(venue, port, admin_port) as (public, admin):
-        _announce(venue, public, admin)
+        began = venue.exchange.time
+        await _first_orders(venue)
+        _announce(venue, public, admin, began)
         await stopped.wait()
 
 
-def _announce(venue: Venue, public: str, admin: str) -> None:
+async def _first_orders(venue: Venue) -> None:
+    """Wait until agents have filled the books, so that nobody who is told "ready" meets an empty market."""
+    if not venue.clock.runs_by_itself:
+        return
+    acted = venue.exchange.time // CROWD_STEP
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(MOST_SECONDS_EMPTY):
+            while venue.exchange.crowds and venue.exchange.time // CROWD_STEP == acted:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+
+
+def _announce(venue: Venue, public: str, admin: str, began: int) -> None:
     ready = {
         "ready": True,
         "rest": f"http://{public}",
         "ws": f"ws://{public}",
         "admin": f"http://{admin}",
-        "market_time": venue.exchange.time,
+        "market_time": began,
         "accounts": _keys(venue),
         "venues": [
             {"name": one.name, "rest": f"http://{one.address}", "ws": f"ws://{one.address}", "accounts": _keys(one)}

@@ -1,5 +1,8 @@
 """REST ingestion with the real ccxt clients against the embedded exchange: spot, perpetuals and options."""
 
+import json
+import time
+import urllib.request
 from collections.abc import Iterator
 from typing import Any
 
@@ -31,7 +34,17 @@ BTC, PERPETUAL = "binance:BTC/USDT", "binance:BTC/USDT:USDT"
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     with exchange_process("--speed", "60", "--days", "3", "--derivatives", "--limits", "off") as (_, ready):
+        for path in ("api", "fapi"):
+            while not traded(f"{ready['rest']}/{path}"):
+                time.sleep(0.05)
         yield ready["rest"]
+
+
+def traded(address: str) -> bool:
+    """Whether the venue has trades of its own already, beside its history."""
+    version = "v3" if address.endswith("/api") else "v1"
+    with urllib.request.urlopen(f"{address}/{version}/trades?symbol=BTCUSDT") as reply:
+        return len(json.load(reply)) > 0
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The exchange as a process: ready line, exit codes, a quick death, and its speed over the loopback."""
 
 import hashlib
+import json
 import signal
 import socket
 import subprocess
@@ -31,6 +32,9 @@ def test_half_a_year_is_ready_quickly_served_fast_and_gone_at_sigterm() -> None:
         assert len({account["api_key"] for account in ready["accounts"]}) == 3
         host = urlsplit(ready["rest"])
         connection = HTTPConnection(host.hostname or "", host.port)
+        connection.request("GET", "/api/v3/depth?symbol=BTCUSDT")
+        book = json.loads(connection.getresponse().read())
+        assert book["bids"] and book["asks"], "whoever is told ready meets a market"
         pages, started, first = 200, time.monotonic(), epoch_us(7) // 1000
         digest = hashlib.sha256()
         for page in range(pages):
