@@ -91,7 +91,8 @@ async def abuse_once(port: int, seen: Seen, rng: random.Random, keys: dict[str, 
         elif kind in WHOLE:
             writer.write(WHOLE[kind](rng).replace(b"{key}", keys["api_key"].encode()))
             await writer.drain()
-            answer = await asyncio.wait_for(reader.read(4096), 2)
+            async with asyncio.timeout(2):
+                answer = await reader.read(4096)
             seen.statuses[answer[9:12].decode() if answer.startswith(b"HTTP/1.1 ") else "closed"] += 1
     finally:
         if writer not in half_open:

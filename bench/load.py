@@ -194,9 +194,11 @@ async def attack(port: int, pid: int, accounts: list[dict[str, str]], seconds: f
         while (elapsed := time.monotonic() - started) < seconds:
             await asyncio.sleep(0.25)
             seen.rss_mb.append((elapsed, rss_mb(pid)))
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        left = set(tasks)
+        while left:  # a task loses its cancellation where the wait it sits in ends at the same moment
+            for task in left:
+                task.cancel()
+            _, left = await asyncio.wait(left, timeout=1)
     for writer in half_open:
         writer.transport.abort()
     return seen
