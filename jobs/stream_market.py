@@ -86,12 +86,10 @@ class Increments:
     say: Stages
     counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTS, 0))
     stopped: threading.Event = field(default_factory=threading.Event)
-    busy: bool = False
     error: Exception | None = None
     """What a batch raised: Spark would pass on no more than its text."""
 
     def __call__(self, frames: DataFrame, batch: int) -> None:
-        self.busy = True
         try:
             if self.stopped.is_set():
                 raise Stopped
@@ -99,8 +97,6 @@ class Increments:
         except Exception as error:
             self.error = error
             raise
-        finally:
-            self.busy = False
 
     def _build(self, frames: DataFrame, batch: int) -> None:
         """Build the days that the batch touches, from the newest bronze: it holds the batch, and perhaps more."""
@@ -161,7 +157,7 @@ def finish(query: StreamingQuery, increments: Increments) -> None:
     """
     try:
         while not query.awaitTermination(0.2):
-            if increments.stopped.is_set() and not increments.busy:
+            if increments.stopped.is_set() and not query.status["isTriggerActive"]:  # its checkpoint is written
                 query.stop()
     except (StreamingQueryException, Py4JError) as error:
         ended = isinstance(increments.error, Stopped | PySparkException | Py4JError | None)
