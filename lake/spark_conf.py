@@ -19,6 +19,7 @@ _SESSION = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
     "spark.sql.parquet.compression.codec": "zstd",
+    "spark.sql.parquet.outputTimestampType": "TIMESTAMP_MICROS",  # INT96, the default, has no minimum and maximum
     "spark.sql.shuffle.partitions": "8",
     # Tasks hold one month each: write straight to its file instead of sorting by partition first.
     "spark.sql.maxConcurrentOutputFileWriters": "8",
