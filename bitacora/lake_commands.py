@@ -1,5 +1,6 @@
 """`bitacora lake`: what is stored, without a JVM."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import orjson
 import polars as pl
 import typer
 
-from lake.errors import NothingStored, UsageError
+from lake.errors import ContractViolated, NothingStored, UsageError
 from lake.intervals import Interval, parse_time, to_datetime
 from lake.settings import HomeSettings, LakeSettings, read_settings
 from lake.storage import Lake
@@ -174,6 +175,23 @@ def gaps(
     with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
         print(found if days else found.drop("observed", "available_time", "state", "month"))
     print(f"{found.height:,} {'days' if days else 'holes'}")
+
+
+@app.command()
+def freshness(as_json: Json = False) -> None:
+    """Compare the age of each table's newest row with what its declaration allows; exit 65 where one is late."""
+    import time
+
+    from lake.freshness import ages
+
+    found = ages(the_lake(), time.time_ns() // 1000)
+    if as_json:
+        _print([asdict(age) | {"found": age.found, "late": age.late} for age in found])
+    else:
+        for age in found:
+            print(f"{'late ' if age.late else 'fresh'} {age}")
+    if late := [str(age) for age in found if age.late]:
+        raise ContractViolated(f"{len(late)} of {len(found)} tables are late: {'; '.join(late)}. Run what writes them.")
 
 
 @app.command("leases")

@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 
 from lake.command import parser, run
+from lake.intervals import DAY, HOUR, MINUTE, SECOND
 from lake.table import Table
 from lake.tables import TABLES
 
@@ -61,6 +62,7 @@ def section(table: Table, writers: set[str], inputs: set[str]) -> str:
         "partition": ", ".join(table.partition),
         "selected by": table.time_column,
         "known since": table.known_column,
+        "newest row at most": told(table.freshness) if table.freshness else "",
     }
     lines = [f"## {table.name}", "", table.description, ""]
     lines += [f"- {name}: {value}" for name, value in facts.items() if value]
@@ -71,6 +73,14 @@ def section(table: Table, writers: set[str], inputs: set[str]) -> str:
         marks = "" if column.content else " Not part of the content hash."
         lines.append(f"| {column.name} | {kind} | {column.unit} | {_cell(column.description + marks)} |")
     return "\n".join(lines) + "\n"
+
+
+def told(time: int) -> str:
+    """A length of time in the largest unit that leaves no rest: 2 h old."""
+    unit, name = next(
+        (u, n) for u, n in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"), (1, "µs")) if time % u == 0
+    )
+    return f"{time // unit} {name} old"
 
 
 def _cell(text: str) -> str:
