@@ -194,6 +194,21 @@ def freshness(as_json: Json = False) -> None:
         raise ContractViolated(f"{len(late)} of {len(found)} tables are late: {'; '.join(late)}. Run what writes them.")
 
 
+@app.command("docs")
+def data_docs(as_json: Json = False) -> None:
+    """Check every stored table and write Great Expectations' pages: what each promises and what was found."""
+    import subprocess
+    import sys
+
+    from jobs.data_docs import folder
+
+    words = [sys.executable, "-m", "jobs.check_tables", "--table", "all", "--docs"]
+    code = subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode
+    index = folder(read_settings(HomeSettings).home) / "index.html"
+    _print({"docs": str(index), "exit_code": code}) if as_json else print(index)
+    raise typer.Exit(code)
+
+
 @app.command("leases")
 def show_leases(as_json: Json = False) -> None:
     """List the table versions that registered models lease: VACUUM keeps their files until the lease ends."""
