@@ -162,13 +162,15 @@ def gaps(
     as_json: Json = False,
 ) -> None:
     """Compare a table of bars with its time grid: each hole with its reason, or the coverage of each day."""
-    from jobs.find_gaps import STEPS, times
+    from jobs.find_gaps import STEPS, connections, times
     from lake.gaps import as_rows, coverage, explained
 
     if name not in STEPS:
         raise UsageError(f"gaps: expected a table with a time grid ({', '.join(STEPS)}), found {name}.")
-    rows = times(the_lake(), table(name), _interval(start, end))
-    found = coverage(rows, STEPS[name]) if days else as_rows(explained(rows, STEPS[name]), name, STEPS[name])
+    step, asked = STEPS[name], _interval(start, end)
+    rows = times(the_lake(), table(name), asked)
+    lives = None if days else connections(the_lake(), asked)
+    found = coverage(rows, step) if days else as_rows(explained(rows, step, None, lives), name, step)
     if as_json:
         _print(found.to_dicts())
         return
