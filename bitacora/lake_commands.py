@@ -1,5 +1,6 @@
 """`bitacora lake`: what is stored, without a JVM."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import orjson
 import polars as pl
 import typer
 
-from lake.errors import NothingStored, UsageError
+from lake.errors import ContractViolated, NothingStored, UsageError
 from lake.intervals import Interval, parse_time, to_datetime
 from lake.settings import HomeSettings, LakeSettings, read_settings
 from lake.storage import Lake
@@ -161,19 +162,53 @@ def gaps(
     as_json: Json = False,
 ) -> None:
     """Compare a table of bars with its time grid: each hole with its reason, or the coverage of each day."""
-    from jobs.find_gaps import STEPS, times
+    from jobs.find_gaps import STEPS, connections, times
     from lake.gaps import as_rows, coverage, explained
 
     if name not in STEPS:
         raise UsageError(f"gaps: expected a table with a time grid ({', '.join(STEPS)}), found {name}.")
-    rows = times(the_lake(), table(name), _interval(start, end))
-    found = coverage(rows, STEPS[name]) if days else as_rows(explained(rows, STEPS[name]), name, STEPS[name])
+    step, asked = STEPS[name], _interval(start, end)
+    rows = times(the_lake(), table(name), asked)
+    lives = None if days else connections(the_lake(), asked)
+    found = coverage(rows, step) if days else as_rows(explained(rows, step, None, lives), name, step)
     if as_json:
         _print(found.to_dicts())
         return
     with pl.Config(tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=60, tbl_hide_dataframe_shape=True):
         print(found if days else found.drop("observed", "available_time", "state", "month"))
     print(f"{found.height:,} {'days' if days else 'holes'}")
+
+
+@app.command()
+def freshness(as_json: Json = False) -> None:
+    """Compare the age of each table's newest row with what its declaration allows; exit 65 where one is late."""
+    import time
+
+    from lake.freshness import ages
+
+    found = ages(the_lake(), time.time_ns() // 1000)
+    if as_json:
+        _print([asdict(age) | {"found": age.found, "late": age.late} for age in found])
+    else:
+        for age in found:
+            print(f"{'late ' if age.late else 'fresh'} {age}")
+    if late := [str(age) for age in found if age.late]:
+        raise ContractViolated(f"{len(late)} of {len(found)} tables are late: {'; '.join(late)}. Run what writes them.")
+
+
+@app.command("docs")
+def data_docs(as_json: Json = False) -> None:
+    """Check every stored table and write Great Expectations' pages: what each promises and what was found."""
+    import subprocess
+    import sys
+
+    from jobs.data_docs import folder
+
+    words = [sys.executable, "-m", "jobs.check_tables", "--table", "all", "--docs"]
+    code = subprocess.run(words, stdout=subprocess.DEVNULL, check=False).returncode
+    index = folder(read_settings(HomeSettings).home) / "index.html"
+    _print({"docs": str(index), "exit_code": code}) if as_json else print(index)
+    raise typer.Exit(code)
 
 
 @app.command("leases")

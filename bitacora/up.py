@@ -12,7 +12,8 @@ from bitacora.services import airflow, exchange, live, mlflow
 from bitacora.services.exchange import Exchange
 from lake.errors import BitacoraError, TryAgain, Unavailable
 
-POOLS = {"spark": 1, "raw_bars_v1": 1, "raw_frames_v1": 1, "raw_answers_v1": 1, "training": 1, "promotions_v1": 1}
+_SINGLE = ("spark", "raw_bars_v1", "raw_frames_v1", "raw_answers_v1", "training", "promotions_v1", "gaps_v1")
+POOLS = dict.fromkeys(_SINGLE, 1)
 """As the DAGs name them (plugins/bitacora_airflow/defaults.py; a test holds the two equal)."""
 DAG_IDS = ("ingest", "bars", "features", "train", "promote")
 LIVE_STOP_SECONDS = 75.0
@@ -112,6 +113,7 @@ def addresses(home: Home, opened: Exchange, control: Control) -> str:
         f"exchange   {opened.rest}   (WebSocket {opened.ws}, controls {opened.admin})",
         f"live       {live.metrics_url(home)}",
         f"report     {home.report}   (`bitacora report` writes it anew)",
+        f"data docs  {home.root}/data_docs/index.html   (`bitacora lake docs` writes them)",
         f"logs       {home.logs}",
         "stop with `make down` or `bitacora down`",
     ))  # fmt: skip

@@ -10,7 +10,8 @@ that runs for as long as there is a market, beside this DAG; both may write bron
 
 **When it fails.** 75 (rate limit, connection lost) is retried by itself. 69: the exchange does not answer, or nothing
 is stored yet. 65: a stop check failed, and nothing was committed; the reasons are in the log and in
-`<table>_quarantine`. 64: `params` name an instrument that the exchange does not trade.
+`<table>_quarantine`; or `check_option_quotes` found none, or a venue fallen silent: no surface is built on that. 64:
+`params` name an instrument that the exchange does not trade.
 """
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param
@@ -56,6 +57,8 @@ with DAG(
     ]  # fmt: skip
     build = SparkJob(task_id="build_market", module="jobs.build_market", options={"--table": "all", **TIMES},
                      outlets=[asset(table) for table in SILVER])  # fmt: skip
+    checked = Job(task_id="check_option_quotes", module="jobs.check_tables",
+                  arguments=["--quick", "--table", derivatives.OPTION_QUOTES.name])  # fmt: skip
     surface = SparkJob(task_id="build_option_surface", module="jobs.build_option_surface", options=TIMES,
                        outlets=[asset(derivatives.OPTION_SURFACE)])  # fmt: skip
-    fetched >> build >> surface
+    fetched >> build >> checked >> surface

@@ -7,8 +7,9 @@
 **Triggered by** an event of `features_5m_v1`. The store itself notes which table version it has read and the images
 which version of the bars, so a missed, repeated or killed run heals with the next. Paused until the store has a reader.
 
-**When it fails.** 65: gold holds rows of other code than the installed; run `features` over everything again.
-69: there are no features yet, or Redis does not answer. 75 is retried by itself.
+**When it fails.** 65: `check_features` found no row or an instrument that fell silent, and nothing is served from
+that; or gold holds rows of other code than the installed: run `features` over everything again. 69: there are no
+features yet, or Redis does not answer. 75 is retried by itself.
 """
 
 from airflow.sdk import DAG
@@ -27,5 +28,12 @@ with DAG(
     tags=["tier-2", "features"],
     **(DAG_DEFAULTS | {"is_paused_upon_creation": True}),
 ):
-    Job(task_id="materialize", module="feature_store", arguments=["materialize"], owner="ml")
-    SparkJob(task_id="build_images", module="jobs.build_images", outlets=[asset(IMAGES_5M)], owner="ml")
+    checked = Job(
+        task_id="check_features",
+        module="jobs.check_tables",
+        arguments=["--quick", "--table", FEATURES_5M.name],
+    )
+    checked >> [
+        Job(task_id="materialize", module="feature_store", arguments=["materialize"], owner="ml"),
+        SparkJob(task_id="build_images", module="jobs.build_images", outlets=[asset(IMAGES_5M)], owner="ml"),
+    ]

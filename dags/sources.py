@@ -8,9 +8,10 @@ history. A new source is a new file in `lake/sources/` and appears here by itsel
 **Interval.** Each entity goes on where it stopped, less the source's overlap for late corrections. Give `start` and
 `end` to ask again; what is held already is skipped. The DAG starts paused: it asks the world outside.
 
-**When it fails.** A source that fails stops no other one, and what the others told is built. 75 (rate limit) is retried
-by itself. 78: the key is missing or refused, set `SOURCES_<NAME>_KEY`. 69: the source does not answer or says no. A
-killed task goes on in the middle of its pages. Answers that cannot be read are in `observations_v1_quarantine`.
+**When it fails.** A source that fails stops no other one, and what the others told is built. 75 (rate limit) is
+retried by itself. 78: the key is missing or refused, set `SOURCES_<NAME>_KEY`. 69: the source does not answer or says
+no. A killed task goes on in the middle of its pages. 65 of `check_observations` names a source that fell silent.
+Answers that cannot be read are in `observations_v1_quarantine`.
 """
 
 from airflow.sdk import DAG, CronTriggerTimetable, Param
@@ -44,9 +45,15 @@ with DAG(
         for name, source in sources().items()
         if source.kind == "observations"
     ]
-    asked >> SparkJob(
+    built = SparkJob(
         task_id="build_observations",
         module="jobs.build_observations",
         outlets=[asset(OBSERVATIONS)],
         trigger_rule="all_done",
     )
+    check = Job(
+        task_id="check_observations",
+        module="jobs.check_tables",
+        arguments=["--quick", "--table", OBSERVATIONS.name],
+    )
+    asked >> built >> check

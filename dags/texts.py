@@ -9,8 +9,9 @@ same texts again: they are held once, with the time of the first receipt.
 
 **When it fails.** One source's failure does not hold up the others: the build runs when all have ended. 78: its key is
 missing or refused; set it, or pause that task. 69: it does not answer. 75 (rate limit) is retried by itself. 65: an
-answer breaks the contract; it is in the quarantine of `texts_v1`. Paused upon creation: unpause it once keys are set.
-X's filtered stream is no DAG: `python -m jobs.record_texts` runs beside it.
+answer breaks the contract; it is in the quarantine of `texts_v1`; or `check_texts` found no text, or a source fallen
+silent. Paused upon creation: unpause it once keys are set. X's filtered stream is no DAG: `python -m
+jobs.record_texts` runs beside it.
 """
 
 from airflow.sdk import DAG, CronTriggerTimetable
@@ -50,4 +51,5 @@ with DAG(
             ("build_text_features", ["--push"], TEXT_FEATURES, "all_success"),
         )
     )
-    answers >> texts >> [embeddings, scores] >> features
+    checked = Job(task_id="check_texts", module="jobs.check_tables", arguments=["--quick", "--table", TEXTS.name])
+    answers >> texts >> checked >> [embeddings, scores] >> features

@@ -63,7 +63,7 @@ class RepeatedKeys(TableMetricProvider):
 
 
 class _CountsNothing(BatchExpectation):
-    """Succeeds where its one metric is zero."""
+    """Succeeds where its first metric is zero; the second counts the rows."""
 
     def _validate(
         self,
@@ -71,15 +71,16 @@ class _CountsNothing(BatchExpectation):
         runtime_configuration: dict[str, Any] | None = None,
         execution_engine: Any = None,
     ) -> dict[str, Any]:
-        found = int(metrics[self.metric_dependencies[0]])
-        return {"success": found == 0, "result": {"unexpected_count": found, "observed_value": found}}
+        found, rows = (int(metrics[name]) for name in self.metric_dependencies)
+        told = {"unexpected_count": found, "observed_value": found, "element_count": rows}
+        return {"success": found == 0, "result": told | {"unexpected_percent": 100 * found / rows if rows else 0.0}}
 
 
 class ExpectRowsToKeep(_CountsNothing):
     """Expect every row to satisfy a rule in SQL."""
 
     rule: str
-    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.broken_rows",)
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.broken_rows", "table.row_count")
     success_keys: ClassVar[tuple[str, ...]] = ("rule",)
     args_keys: ClassVar[tuple[str, ...]] = ("rule",)
 
@@ -88,6 +89,6 @@ class ExpectKeyToBeUnique(_CountsNothing):
     """Expect no two rows to share the values of the key's columns."""
 
     key: list[str]
-    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.repeated_keys",)
+    metric_dependencies: ClassVar[tuple[str, ...]] = ("table.repeated_keys", "table.row_count")
     success_keys: ClassVar[tuple[str, ...]] = ("key",)
     args_keys: ClassVar[tuple[str, ...]] = ("key",)

@@ -1,6 +1,7 @@
 """Compare a table of bars with its time grid: every hole with its reason, and how much of each day is covered.
 
-Reads   bars_1m_v1 or bars_5m_v1 (--table), and of quotes_v1 what went on meanwhile
+Reads   bars_1m_v1 or bars_5m_v1 (--table), and what went on meanwhile: quotes_v1, and of raw_frames_v1 the recorders'
+        connections
 Writes  gold gaps_v1: a row per hole, and state closed for one that has been filled since the last check
 """
 
@@ -12,13 +13,15 @@ import polars as pl
 from jobs.bronze import store
 from jobs.command import Job, main, parser
 from jobs.lock import writing
+from jobs.raw_frames import RECORDER
 from lake.errors import UsageError
 from lake.gaps import as_rows, coverage, explained
 from lake.intervals import Interval, timeframe_us
 from lake.storage import Lake
 from lake.table import Table
-from lake.tables import BARS_1M, BARS_5M, GAPS, QUOTES
+from lake.tables import BARS_1M, BARS_5M, GAPS, QUOTES, RAW_FRAMES
 from lake.tables import table as table_named
+from lake.wire.feeds import feed
 
 STEPS = {BARS_1M.name: timeframe_us("1m"), BARS_5M.name: timeframe_us("5m")}
 
@@ -27,6 +30,20 @@ def times(lake: Lake, table: Table, interval: Interval | None) -> pl.DataFrame:
     """`instrument` and `time` of the table's rows."""
     rows = lake.scan(table, interval).select("instrument", time=pl.col(table.time_column).dt.epoch("us"))
     return rows.unique().collect()
+
+
+def connections(lake: Lake, interval: Interval | None) -> pl.DataFrame | None:
+    """The lives of the recorders' connections (`lake.recording`); None where nothing was recorded."""
+    if not lake.exists(RAW_FRAMES):
+        return None
+    frames = lake.scan(RAW_FRAMES, interval).filter(~pl.col("stream").str.starts_with("rest:history:"))
+    said = (pl.col("stream") == RECORDER) & pl.col("payload").str.contains('"e":"connected"', literal=True)
+    time = pl.col("market_time").dt.epoch("us")
+    lives = frames.group_by("venue", "connection").agg(up=time.filter(said).min(), tried=time.min(), down=time.max())
+    told = lives.filter(~pl.col("connection").str.ends_with("-start")).collect()
+    return told.select(
+        pl.col("venue").map_elements(lambda name: feed(name).venue, pl.String).alias("who"), "up", "tried", "down"
+    )
 
 
 def open_gaps(lake: Lake, table: Table) -> pl.DataFrame:
@@ -42,7 +59,7 @@ def run(job: Job) -> dict[str, Any]:
         raise UsageError(f"--table {table.name}: expected a table with a time grid: {', '.join(STEPS)}.")
     step, rows = STEPS[table.name], times(lake, table, job.interval)
     quotes = times(lake, QUOTES, job.interval) if lake.exists(QUOTES) else None
-    found = as_rows(explained(rows, step, quotes), table.name, step)
+    found = as_rows(explained(rows, step, quotes, connections(lake, job.interval)), table.name, step)
     with writing(job.home.home, GAPS):
         filled = found.clear()
         if lake.exists(GAPS):

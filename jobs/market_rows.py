@@ -37,6 +37,8 @@ from lake.wire.frames import Feed, levels, parse
 MARGIN = timedelta(hours=1)
 """A frame may tell of what happened up to this long before it; what is older (as trades before a subscription) is
 refused."""
+AHEAD = timedelta(minutes=1)
+"""A venue's clock may be ahead of ours by this much; what is told of a later time is refused."""
 DEPTH = 20
 """Levels a side in books_v1."""
 HISTORY, HISTORY_DELAY = "rest:history:", timedelta(seconds=1)
@@ -56,6 +58,11 @@ class Rows:
     """The columns that make two rows of a key say different things."""
     shape: Callable[[pl.DataFrame], pl.DataFrame] = lambda events: events
     """Events in, events out: what a table needs beyond the parser's columns."""
+    rules: tuple[tuple[str, pl.Expr], ...] = ()
+    """Reasons to refuse a row, true where it is; beside the table's checks, where SQL cannot say it."""
+    whole: bool = False
+    """A frame of which one row is refused is refused whole: a book that lacks one level is wrong without a sign, one
+    that lacks a frame breaks its chain."""
 
 
 def _funding(events: pl.DataFrame) -> pl.DataFrame:
@@ -81,7 +88,8 @@ def _books(events: pl.DataFrame) -> pl.DataFrame:
 
     def best(name: str, descending: bool) -> pl.Expr:
         level = pl.element().list
-        typed = pl.struct(level.get(0).cast(pl.Float64).alias("price"), level.get(1).cast(pl.Float64).alias("quantity"))
+        number = [level.get(at, null_on_oob=True).cast(pl.Float64, strict=False) for at in (0, 1)]
+        typed = pl.struct(number[0].alias("price"), number[1].alias("quantity"))
         return pl.col(name).list.eval(typed).list.sort(descending=descending).list.head(DEPTH)
 
     books = events.filter("is_snapshot", pl.col("bids").list.len() > 0, pl.col("asks").list.len() > 0)
@@ -105,15 +113,36 @@ def _options(events: pl.DataFrame) -> pl.DataFrame:
     )
 
 
+def _all(names: tuple[str, ...], rule: Callable[[pl.Expr], pl.Expr]) -> pl.Expr:
+    """Whether every number of the lists keeps a rule; a null does not."""
+    each = [pl.col(name).list.eval(rule(pl.element()).fill_null(False)).list.all() for name in names]
+    return pl.all_horizontal(each).fill_null(False)
+
+
+_BOOK_RULES = (
+    (
+        "a level is no price and quantity",
+        ~_all(("bid_prices", "ask_prices"), lambda price: (price > 0) & (price < 1e12))
+        | ~_all(("bid_quantities", "ask_quantities"), lambda quantity: (quantity >= 0) & (quantity < 1e18)),
+    ),
+    ("best bid is not below best ask", pl.col("bid_prices").list.max() >= pl.col("ask_prices").list.min()),
+)
+_MARK_RULES = (
+    (
+        "next funding is no time within two days",
+        ((pl.col("next_funding_time") - pl.col("told")).abs() > timedelta(days=2)).fill_null(False),
+    ),
+)
+
 ROWS: dict[str, Rows] = {
     TRADES.name: Rows("trade", ("event_time", "price", "quantity", "side")),
-    BOOK_CHANGES.name: Rows("book", ("price", "quantity", "side"), levels),
-    BOOKS.name: Rows("book", ("unit",), _books),
+    BOOK_CHANGES.name: Rows("book", ("price", "quantity", "side"), levels, whole=True),
+    BOOKS.name: Rows("book", ("unit",), _books, _BOOK_RULES),
     QUOTES.name: Rows("quote", ("bid", "bid_quantity", "ask", "ask_quantity")),
     LIQUIDATIONS.name: Rows("liquidation", ("average_price",)),
     FUNDING.name: Rows("funding", ("rate", "mark_price"), _funding),
     OPEN_INTEREST.name: Rows("open_interest", ("quantity", "value")),
-    MARKS.name: Rows("mark", ("mark_price", "index_price", "funding_rate"), _marks),
+    MARKS.name: Rows("mark", ("mark_price", "index_price", "funding_rate"), _marks, _MARK_RULES),
     OPTION_QUOTES.name: Rows("option", ("mark_price", "mark_iv", "bid", "ask", "open_interest", "volume"), _options),
 }
 
@@ -177,8 +206,11 @@ def _judged(table: Table, frames: pl.DataFrame, source: Feed) -> pl.DataFrame:
     told = time if of.event == "funding" else pl.coalesce(time, frame_time)
     rows = rows.with_columns(instrument=_named(names, 0), unit=_named(names, 1), told=told)
     rows = rows.with_columns(
-        at=pl.when(pl.col("told") >= frame_time - MARGIN).then("told").otherwise(frame_time),
+        at=pl.when(pl.col("told").is_between(frame_time - MARGIN, pl.col("market_time") + AHEAD))
+        .then("told")
+        .otherwise(frame_time),
         age=frame_time - pl.col("told"),
+        ahead=pl.col("told") - pl.col("market_time"),
     ).with_columns(event_time=pl.coalesce("told", frame_time))
     received = pl.max_horizontal("market_time", "event_time")
     published = pl.when(pl.col("stream").str.starts_with(HISTORY)).then(pl.col("event_time") + HISTORY_DELAY)
@@ -187,7 +219,11 @@ def _judged(table: Table, frames: pl.DataFrame, source: Feed) -> pl.DataFrame:
     )
     kept = [n for n in table.schema.names if n in rows.columns]
     extra = [n for n in (*_FRAME, "at") if n not in kept]
-    typed = rows.with_columns(reason=_reason(table)).select(*kept, *extra, "reason")
+    judged = rows.with_columns(reason=_reason(table))
+    if of.whole and judged["reason"].null_count() < len(judged):
+        first = judged.drop_nulls("reason").select("row", spoilt="reason").unique("row", keep="first")
+        judged = judged.join(first, on="row", how="left", maintain_order="left").with_columns(reason="spoilt")
+    typed = judged.select(*kept, *extra, "reason")
     return pl.concat([typed, _unparsed(frames, parsed.problems)], how="diagonal") if len(parsed.problems) else typed
 
 
@@ -202,6 +238,8 @@ def _reason(table: Table) -> pl.Expr:
         ("no time of a settlement", pl.col("told").is_null()),
         ("unknown symbol", pl.col("instrument").is_null()),
         ("told more than an hour after it happened", pl.col("age") > MARGIN),
+        ("told before it happened", pl.col("ahead") > AHEAD),
+        *ROWS[table.name].rules,
         *((check.reason, ~pl.sql_expr(check.sql).fill_null(False)) for check in table.checks),
     ]
     said = [pl.when(broken).then(pl.lit(text)) for text, broken in rules]

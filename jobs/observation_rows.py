@@ -78,7 +78,8 @@ def _judged(told: Observation, declared: Metric | None, clock: int) -> dict[str,
     }  # fmt: skip
     if told.problem or declared is None:
         return row | {"reason": told.problem or f"metric {told.metric!r} is not declared"}
-    row |= {"unit": declared.unit, "available_time": told.event_time + declared.delay}
+    known = told.event_time + declared.delay
+    row |= {"unit": declared.unit, "available_time": max(known, clock) if declared.restated else known}
     if told.known_time is not None:
         row |= {"available_time": max(told.event_time, told.known_time), "market_time": told.known_time}
     if told.event_time > clock:

@@ -3,7 +3,7 @@
 import logging
 import os
 import threading
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from pyspark.sql import DataFrame
@@ -27,6 +27,8 @@ class Report:
     table: str
     evaluated: int
     failures: tuple[str, ...]
+    outcome: Any = field(default=None, repr=False)
+    """Great Expectations' own result, for `jobs.data_docs`."""
 
     def require(self) -> None:
         """Raises:
@@ -90,7 +92,7 @@ def validate(frame: DataFrame, table: Table) -> Report:
     run = context.validation_definitions.add(definition)
     outcome = run.run(batch_parameters={"dataframe": frame}, result_format="BASIC")
     failures = tuple(_line(result) for result in outcome.results if not result.success)
-    return Report(table.name, len(outcome.results), failures)
+    return Report(table.name, len(outcome.results), failures, outcome)
 
 
 def _line(result: Any) -> str:

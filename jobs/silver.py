@@ -82,7 +82,7 @@ def refusals(rows: pl.DataFrame, received: Sequence[str], event_time: str = "eve
         event_time: the column that says when it happened, as received; it is kept in the JSON too.
     """
     texts, hashes = [], []
-    for row in rows.iter_rows(named=True):
+    for row in rows.select({"reason", event_time, *received}).iter_rows(named=True):  # others may hold absurd times
         content = {name: row[name] for name in received} | {"event_time": row[event_time]}
         plain = {k: v.isoformat() if hasattr(v, "isoformat") else v for k, v in content.items()}
         texts.append(orjson.dumps(plain, option=orjson.OPT_SORT_KEYS, default=str).decode())

@@ -11,6 +11,9 @@ import re
 from pathlib import Path
 
 from lake.command import parser, run
+from lake.intervals import DAY, HOUR, MINUTE, SECOND
+from lake.sources.imported import METRICS as IMPORTED
+from lake.sources.registry import sources
 from lake.table import Table
 from lake.tables import TABLES
 
@@ -21,6 +24,8 @@ HEAD = """# Catalogue
 Made by `python -m lake.catalogue --write` from `lake/tables/`; do not edit. Beside each silver table stand
 `<table>_quarantine`, rows that it refused, and `<table>_history`, rows that corrections replaced. Times are UTC µs.
 """
+_METRICS = """A number counts from its event's end plus "known after"; a restated one, whose source computes its past
+anew, from the first answer that told it. An imported file says which metric it holds."""
 _PART = re.compile(r"^(Reads|Writes)\s+(.*?)(?=^\S|\n\n)", re.MULTILINE | re.DOTALL)
 
 
@@ -61,6 +66,7 @@ def section(table: Table, writers: set[str], inputs: set[str]) -> str:
         "partition": ", ".join(table.partition),
         "selected by": table.time_column,
         "known since": table.known_column,
+        "newest row at most": f"{duration(table.freshness)} old" if table.freshness else "",
     }
     lines = [f"## {table.name}", "", table.description, ""]
     lines += [f"- {name}: {value}" for name, value in facts.items() if value]
@@ -71,6 +77,26 @@ def section(table: Table, writers: set[str], inputs: set[str]) -> str:
         marks = "" if column.content else " Not part of the content hash."
         lines.append(f"| {column.name} | {kind} | {column.unit} | {_cell(column.description + marks)} |")
     return "\n".join(lines) + "\n"
+
+
+def metrics() -> str:
+    """What observations_v1 may hold, source by source."""
+    lines = ["## Metrics of observations_v1", "", _METRICS, ""]
+    lines += ["| source | metric | unit | known after | restated | meaning |", "| --- | --- | --- | --- | --- | --- |"]
+    declared = [(source.name, metric) for source in sources().values() for metric in source.metrics]
+    for source, metric in [*declared, *(("imported", metric) for metric in IMPORTED)]:
+        restated = "yes" if metric.restated else ""
+        facts = f"{metric.unit} | {duration(metric.delay)} | {restated} | {_cell(metric.description)}"
+        lines.append(f"| {source} | {metric.name} | {facts} |")
+    return "\n".join(lines) + "\n"
+
+
+def duration(time: int) -> str:
+    """A length of time in the largest unit that leaves no rest: 2 h."""
+    unit, name = next(
+        (u, n) for u, n in ((DAY, "d"), (HOUR, "h"), (MINUTE, "min"), (SECOND, "s"), (1, "µs")) if time % u == 0
+    )
+    return f"{time // unit} {name}"
 
 
 def _cell(text: str) -> str:
@@ -86,7 +112,8 @@ def page() -> str:
         inputs = ", ".join(sorted(graph[table.name][1]))
         key = ", ".join(table.key)
         index.append(f"| {table.layer} | [{table.name}](#{table.name}) | {table.owner} | {key} | {inputs} |")
-    return "\n".join([HEAD, *index, "", *(section(table, *graph[table.name]) for table in order)])
+    sections = [section(table, *graph[table.name]) for table in order]
+    return "\n".join([HEAD, *index, "", *sections, metrics()])
 
 
 def main() -> int:

@@ -3,6 +3,8 @@
 Why is told from what went on meanwhile, in this order:
 - the instrument's other streams (quotes) went on: its rows were not recorded;
 - the hole begins and ends at midnight and lasts whole days: backfills are cut like that, markets are not;
+- the recorder (`lake.recording`) asked for connections meanwhile and got none: the venue was out; it did not run: not
+  recorded; it was connected and nothing came, for longer than `QUIET`: the venue was out;
 - the venue's other instruments were silent, too, for longer than `QUIET`: the venue was out;
 - they went on: nobody traded (venues that print no bar without a trade), else, or for longer, it was not recorded.
 """
@@ -14,6 +16,7 @@ import numpy.typing as npt
 import polars as pl
 
 from lake.intervals import DAY, HOUR
+from lake.recording import NO_LIVES, during
 
 PRINTS_EMPTY_BARS = frozenset({"binance"})
 """Venues whose bars come without a trade, too: there any hole is a loss."""
@@ -41,20 +44,25 @@ def holes(rows: pl.DataFrame, step: int) -> pl.DataFrame:
     )
 
 
-def explained(rows: pl.DataFrame, step: int, other_streams: pl.DataFrame | None = None) -> pl.DataFrame:
+def explained(
+    rows: pl.DataFrame, step: int, other_streams: pl.DataFrame | None = None, lives: pl.DataFrame | None = None
+) -> pl.DataFrame:
     """The holes with `reason` and `evidence`.
 
     Args:
         rows: as for `holes`; instruments of one venue tell about one another.
         other_streams: `instrument` and `time` (UTC µs) of anything else that was recorded of the instruments.
+        lives: the recorders' connections, as `lake.recording.during` takes them.
     """
     found = holes(rows, step)
-    alive = _filled(found, rows.with_columns(who=_venue()), found.with_columns(who=_venue())["who"], step)
+    venues = found.select(who=_venue())["who"]
+    alive = _filled(found, rows.with_columns(who=_venue()), venues, step)
     quoted = np.zeros(found.height)
     if other_streams is not None:
         quoted = _filled(found, other_streams.with_columns(who=pl.col("instrument")), found["instrument"], step)
     seen = found.with_columns(alive=pl.Series(alive), quoted=pl.Series(quoted), peers=_peers(found, rows))
-    return seen.with_columns(_verdict()).unnest("verdict").drop("alive", "quoted", "peers")
+    seen = pl.concat([seen, during(found, venues, lives if lives is not None else NO_LIVES)], how="horizontal")
+    return seen.with_columns(_verdict()).unnest("verdict").select(*found.columns, "reason", "evidence")
 
 
 def _venue() -> pl.Expr:
@@ -100,6 +108,21 @@ def _verdict() -> pl.Expr:
     rules = [
         (pl.col("quoted") > SILENT_SHARE, "not_recorded", "other streams of the instrument went on"),
         (whole_days, "not_recorded", "whole days, from midnight to midnight"),
+        (
+            silent & (pl.col("connected") < SILENT_SHARE) & (pl.col("attempts") > 0),
+            "venue_outage",
+            "the recorder asked for connections and got none",
+        ),
+        (
+            silent & pl.col("recorder") & (pl.col("connected") < SILENT_SHARE),
+            "not_recorded",
+            "the recorder did not run",
+        ),
+        (
+            silent & (pl.col("connected") > 1 - SILENT_SHARE) & (prints | ~brief),
+            "venue_outage",
+            "the recorder was connected, and nothing came",
+        ),
         (
             silent & (pl.col("peers") > 0) & (prints | ~brief),
             "venue_outage",

@@ -25,6 +25,7 @@ from lake.intervals import MILLISECOND, Interval, to_datetime, to_us
 from lake.table import Table
 
 APPEND_ATTEMPTS = 40
+_TIME = pl.Datetime("us", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,6 +205,15 @@ class Lake:
             raise ContractViolated(f"{table.name}: a file holds no statistics of {table.time_column}. Rewrite it.")
         start, last = (to_us(moment) for moment in bounds)
         return Interval(start, last + MILLISECOND)
+
+    def file_maxima(self, table: Table, *columns: str) -> pl.DataFrame:
+        """Per data file the greatest value of each time column, in UTC µs, from the log alone; null where it says none.
+
+        Spark cuts the times of a file's statistics to milliseconds.
+        """
+        files = self._files(table, None)
+        held = [pl.col(f"max.{n}") if f"max.{n}" in files.columns else pl.lit(None, _TIME) for n in columns]
+        return files.select(c.cast(_TIME).dt.epoch("us").alias(n) for c, n in zip(held, columns, strict=True))
 
     def partitions(self, table: Table, column: str, version: int | None = None) -> set[str]:
         """Values of a partition column that hold any file; empty where the table does not exist."""

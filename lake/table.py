@@ -48,6 +48,8 @@ class Table:
     partition: tuple[str, ...] = ()
     checks: tuple[Check, ...] = ()
     writer: Writer = "spark"
+    freshness: int | None = None
+    """µs: how old the newest row may be while its sources speak; None: it comes when something happens, not by time."""
     properties: dict[str, str] = field(default_factory=dict)
 
     @property
@@ -79,6 +81,7 @@ class Table:
             description=f"Rows of {self.name} that corrections replaced.",
             columns=(*self.columns, ended),
             key=(*self.key, "available_time"),
+            freshness=None,
             checks=(*self.checks, Check("superseded before it was known", "superseded_time > available_time")),
         )
 

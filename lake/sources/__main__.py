@@ -27,14 +27,18 @@ def _list(as_json: bool) -> int:
             "address": source.address,
             "key": key if source.key else "",
             "entities": list(source.entities),
-            "metrics": {m.name: {"unit": m.unit, "delay_hours": m.delay / DAY * 24} for m in source.metrics},
+            "metrics": {
+                m.name: {"unit": m.unit, "delay_hours": m.delay / DAY * 24, "restated": m.restated}
+                for m in source.metrics
+            },
         }
         if as_json:
             print(orjson.dumps(told).decode())
             continue
         print(f"{name:14} {source.title}\n{'':14} {source.address}  key: {told['key'] or 'none'}")
         for metric in source.metrics:
-            print(f"{'':14}   {metric.name:28} {metric.unit:12} +{metric.delay / DAY * 24:g} h")
+            restated = ", restated: counts from the first answer" if metric.restated else ""
+            print(f"{'':14}   {metric.name:28} {metric.unit:12} +{metric.delay / DAY * 24:g} h{restated}")
     return 0
 
 

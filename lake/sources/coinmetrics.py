@@ -74,8 +74,8 @@ SOURCE = Source(
         Metric("transfers", "count", 12 * HOUR, "Transfers of value that day.", minimum=0),
         Metric("fees", "native", 12 * HOUR, "Fees paid to miners or burnt that day.", minimum=0),
         Metric("supply", "native", 12 * HOUR, "Units in existence at the end of the day.", minimum=0),
-        Metric("exchange_inflow", "native", 12 * HOUR, "Sent to addresses of exchanges that day.", minimum=0),
-        Metric("exchange_outflow", "native", 12 * HOUR, "Withdrawn from exchanges that day.", minimum=0),
+        Metric("exchange_inflow", "native", 12 * HOUR, "Sent to addresses of exchanges.", 0, restated=True),
+        Metric("exchange_outflow", "native", 12 * HOUR, "Withdrawn from exchanges.", 0, restated=True),
         Metric("hash_rate", "TH/s", 12 * HOUR, "Mean hash rate of the day.", minimum=0),
     ),
 )

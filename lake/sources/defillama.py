@@ -74,7 +74,7 @@ SOURCE = Source(
     entities=("protocol/aave", "chain/Ethereum", "stablecoin/1", "yield/747c1d2a-c668-4682-b9f9-296708a3dd90"),
     pages=pages, parse=parse, answer=answer, requests_per_minute=60,
     metrics=(
-        Metric("tvl_usd", "usd", 12 * HOUR, "Value locked at the instant.", minimum=0, frozen_after=12),
+        Metric("tvl_usd", "usd", 12 * HOUR, "Value locked at the instant.", 0, frozen_after=12, restated=True),
         Metric("supply_usd", "usd", 12 * HOUR, "Stablecoin in circulation at the instant.", minimum=0, frozen_after=30),
         Metric("supply_flow_usd", "usd", 12 * HOUR, "Minted less burnt in the day before.", frozen_after=30),
         Metric("yield", "fraction", 12 * HOUR, "Annual yield of the pool, rewards included."),

@@ -72,7 +72,7 @@ SOURCE = Source(
     entities=("query/3512345",), pages=pages, parse=parse, answer=answer, key=Key(header="X-Dune-API-Key"),
     requests_per_minute=15,
     metrics=tuple(
-        Metric(name, "count" if name == "active_addresses" else "usd", 6 * HOUR, f"{name} as the query says.", 0)
-        for name in LEVELS
+        Metric(name, unit, 6 * HOUR, f"{name} as the query says.", 0, restated=True)
+        for name, unit in ((name, "count" if name == "active_addresses" else "usd") for name in LEVELS)
     ),
 )  # fmt: skip

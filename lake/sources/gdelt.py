@@ -35,7 +35,8 @@ def pages(entity: str, interval: Interval) -> Pages:
 
 
 def parse(raw: Raw) -> Iterator[Text]:
-    for article in raw.json().get("articles", []):
+    told = raw.json()
+    for article in [] if told == {} else told["articles"]:  # {} says that nothing was found
         yield Text(article["domain"], "news", text_time(article["seendate"]), article["title"], "")
 
 

@@ -126,6 +126,9 @@ class Metric:
     maximum: float | None = None
     frozen_after: int | None = None
     """So many equal values in a row are a feed that stands still; None: the quantity may well not move."""
+    restated: bool = False
+    """The source computes its past anew (labels of addresses, adapters of protocols): what it tells today of an old day
+    was not told then. Such a number counts from the answer that told it first, unless the source dates it."""
 
 
 Pages = Generator[Request, Answer, None]

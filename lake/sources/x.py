@@ -40,7 +40,8 @@ def pages(entity: str, interval: Interval) -> Pages:
 
 
 def parse(raw: Raw) -> Iterator[Text]:
-    for post in raw.json().get("data", []):
+    told = raw.json()
+    for post in told["data"] if told["meta"]["result_count"] else []:
         yield Text(f"search/{raw.entity}", "post", text_time(post["created_at"]), "", post["text"])
 
 

@@ -2,7 +2,7 @@
 
 import pyarrow as pa
 
-from lake.intervals import SECOND
+from lake.intervals import HOUR, SECOND
 from lake.table import TIME, Check, Column, Table
 
 PUBLICATION_DELAY = 1 * SECOND
@@ -27,6 +27,7 @@ RAW_BARS = Table(
     ),
     key=("venue", "stream", "instrument", "event_time", "payload_hash"),
     time_column="event_time",
+    freshness=2 * HOUR,
     partition=("stream", "month"),
     writer="delta-rs",
 )
@@ -77,6 +78,7 @@ BARS_1M = Table(
     ),
     key=("instrument", "open_time"),
     time_column="open_time",
+    freshness=2 * HOUR,
     partition=("month",),
     checks=(*_BAR_CHECKS, _on_grid(60)),
 )
@@ -93,6 +95,7 @@ BARS_5M = Table(
     ),
     key=("instrument", "open_time"),
     time_column="open_time",
+    freshness=2 * HOUR,
     partition=("month",),
     checks=(*_BAR_CHECKS, _on_grid(300)),
 )

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from lake.intervals import DAY, HOUR
 from lake.table import TIME, Check, Column, Table
 from lake.tables.market import HEAD, KNOWN_AFTER, TAIL, UNIT, not_negative, positive
 
@@ -25,6 +26,7 @@ LIQUIDATIONS = Table(
     ),
     key=("instrument", "event_time", "side", "price", "quantity"),
     time_column="event_time",
+    freshness=DAY,
     partition=("day",),
     checks=(
         positive("price", "quantity"),
@@ -46,6 +48,7 @@ FUNDING = Table(
     ),
     key=("instrument", "event_time"),
     time_column="event_time",
+    freshness=10 * HOUR,
     partition=("day",),
     checks=(
         Check("rate is missing or beyond ±100 %", "coalesce(rate > -1 AND rate < 1, false)"),
@@ -67,6 +70,7 @@ OPEN_INTEREST = Table(
     ),
     key=("instrument", "event_time"),
     time_column="event_time",
+    freshness=3 * HOUR,
     partition=("day",),
     checks=(not_negative("quantity"), KNOWN_AFTER),
 )
@@ -87,6 +91,7 @@ MARKS = Table(
     ),
     key=("instrument", "event_time"),
     time_column="event_time",
+    freshness=3 * HOUR,
     partition=("day",),
     checks=(positive("mark_price"), KNOWN_AFTER),
 )
@@ -113,6 +118,7 @@ OPTION_QUOTES = Table(
     ),
     key=("instrument", "event_time"),
     time_column="event_time",
+    freshness=3 * HOUR,
     partition=("day",),
     checks=(
         positive("strike", "underlying_price"),
@@ -142,6 +148,7 @@ OPTION_SURFACE = Table(
     ),
     key=("instrument", "event_time", "tenor"),
     time_column="event_time",
+    freshness=3 * HOUR,
     partition=("day",),
     checks=(
         Check("atm_iv is missing or out of (0, 10)", "coalesce(atm_iv > 0 AND atm_iv < 10, false)"),

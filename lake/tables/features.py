@@ -3,6 +3,7 @@ views, which `feature_store` owns; a test holds the lists equal."""
 
 import pyarrow as pa
 
+from lake.intervals import HOUR
 from lake.table import TIME, Column, Table
 
 FEATURE_COLUMNS: tuple[str, ...] = (
@@ -32,7 +33,7 @@ CHAIN_COLUMNS: tuple[str, ...] = (
 )  # fmt: skip
 
 
-def _features(name: str, description: str, columns: tuple[str, ...]) -> Table:
+def _features(name: str, description: str, columns: tuple[str, ...], freshness: int | None = None) -> Table:
     return Table(
         name=name,
         layer="gold",
@@ -50,6 +51,7 @@ def _features(name: str, description: str, columns: tuple[str, ...]) -> Table:
         key=("instrument", "open_time"),
         time_column="open_time",
         partition=("month",),
+        freshness=freshness,
     )
 
 
@@ -57,6 +59,7 @@ FEATURES_5M = _features(
     "features_5m_v1",
     "The default feature service over five-minute bars: one row per input bar, null until warm.",
     FEATURE_COLUMNS,
+    freshness=2 * HOUR,
 )
 FEATURES_REF_5M = _features(
     "features_ref_5m_v1",

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from lake.intervals import HOUR
 from lake.table import TIME, Check, Column, Table
 
 IMAGES_5M = Table(
@@ -20,6 +21,7 @@ IMAGES_5M = Table(
     ),
     key=("instrument", "kind", "event_time"),
     time_column="event_time",
+    freshness=3 * HOUR,
     partition=("month",),
     checks=(Check("an image holds size × size bytes", "length(image) = size * size"),),
 )

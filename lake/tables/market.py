@@ -7,6 +7,7 @@ not converted here, since a contract's size is no part of the message.
 
 import pyarrow as pa
 
+from lake.intervals import HOUR
 from lake.table import TIME, Check, Column, Table
 
 _TEXT = pa.string()
@@ -32,6 +33,7 @@ RAW_FRAMES = Table(
     ),
     key=("venue", "connection", "sequence"),
     time_column="event_time",
+    freshness=2 * HOUR,
     partition=("venue", "day"),
     writer="delta-rs",
 )
@@ -83,6 +85,7 @@ TRADES = Table(
     ),
     key=("instrument", "aggregate", "trade_id"),
     time_column="event_time",
+    freshness=2 * HOUR,
     partition=("day",),
     checks=(
         positive("price", "quantity"),
@@ -112,6 +115,7 @@ BOOK_CHANGES = Table(
     ),
     key=("instrument", "connection", "sequence", "position"),
     time_column="event_time",
+    freshness=2 * HOUR,
     partition=("day",),
     checks=(
         positive("price"),
@@ -139,6 +143,7 @@ BOOKS = Table(
     ),
     key=("instrument", "event_time"),
     time_column="event_time",
+    freshness=2 * HOUR,
     partition=("day",),
     checks=(
         Check("a side is missing", "bid_prices IS NOT NULL AND ask_prices IS NOT NULL"),
@@ -164,6 +169,7 @@ QUOTES = Table(
     ),
     key=("instrument", "connection", "sequence", "position"),
     time_column="event_time",
+    freshness=2 * HOUR,
     partition=("day",),
     checks=(positive("bid", "ask"), Check("bid is above ask", "coalesce(bid <= ask, false)"), KNOWN_AFTER),
 )

@@ -2,6 +2,7 @@
 
 import pyarrow as pa
 
+from lake.intervals import DAY
 from lake.table import TIME, Check, Column, Table
 
 RAW_ANSWERS = Table(
@@ -25,6 +26,7 @@ RAW_ANSWERS = Table(
     ),
     key=("source", "endpoint", "request", "payload_hash"),
     time_column="market_time",
+    freshness=2 * DAY,
     partition=("source", "month"),
     writer="delta-rs",
 )
@@ -47,6 +49,7 @@ OBSERVATIONS = Table(
     ),
     key=("source", "entity", "metric", "event_time"),
     time_column="event_time",
+    freshness=2 * DAY,
     partition=("month",),
     checks=(
         Check("value is missing or not finite", "coalesce(value > -1e300 AND value < 1e300, false)"),

@@ -40,6 +40,7 @@ TEXTS = Table(
     ),
     key=("text_id",),
     time_column="event_time",
+    freshness=2 * HOUR,
     partition=("month",),
     checks=(
         _AVAILABLE,
@@ -106,6 +107,7 @@ TEXT_FEATURES = Table(
     ),
     key=("entity", "window", "event_time"),
     time_column="event_time",
+    freshness=2 * HOUR,
     partition=("month",),
     checks=(
         Check("sentiment outside [-1, 1]", "coalesce(sentiment >= -1 AND sentiment <= 1, false)"),

@@ -14,7 +14,7 @@ _ANSWER = pl.when(pl.col("payload").str.contains(r'"(id|method)"\s*:')).then(pl.
 _SUMMARY = pl.when(pl.col("stream") == "rest:summary").then(pl.lit("summary"))
 TAG = pl.coalesce(_SUMMARY, _CHANNEL, _ANSWER)
 CLOCK = pl.col("payload").str.extract(r'"(?:timestamp|creation_timestamp|tick)"\s*:\s*(\d{13})').cast(pl.Int64) * 1_000
-_IS_OPTION = pl.col("instrument_name").str.contains(r"-[CP]$")
+_IS_OPTION = pl.col("instrument_name").str.contains(r"-[CP]$").fill_null(False)
 
 
 def _data(rows: pl.DataFrame) -> pl.DataFrame:

@@ -15,8 +15,6 @@ from typing import Any
 
 import polars as pl
 
-from lake.errors import BadInput
-
 Schema = dict[str, Any]
 Events = dict[str, pl.DataFrame]
 
@@ -206,22 +204,23 @@ def lower(name: str) -> pl.Expr:
 
 
 def levels(book: pl.DataFrame) -> pl.DataFrame:
-    """One row per level of `book` events: side, price, quantity (float64); bids first, in the order sent.
-
-    Raises:
-        BadInput: a level's price or quantity is no number.
-    """
+    """One row per level of `book` events: side, price, quantity (float64, null where it is no number); bids first, in
+    the order sent."""
     kept = ["row", "symbol", "time", "first_id", "last_id", "previous_id", "is_snapshot"]
     sides = [
-        book.select(*kept, side=pl.lit(side), level=pl.col(name)).explode("level", empty_as_null=False)
+        book.select(*kept, empty=pl.col(name).is_null(), side=pl.lit(side), level=pl.col(name)).explode(
+            "level", empty_as_null=False
+        )
         for name, side in (("bids", "bid"), ("asks", "ask"))
     ]
-    long = pl.concat(sides).drop_nulls("level").sort("row", maintain_order=True)
-    try:
-        return long.with_columns(
-            price=pl.col("level").list.get(0).cast(pl.Float64),
-            quantity=pl.col("level").list.get(1).cast(pl.Float64),
+    long = pl.concat(sides).sort("row", maintain_order=True)
+    given = pl.col("level").is_not_null() | ~pl.col("empty")
+    return (
+        long.filter(given)
+        .with_columns(
+            price=pl.col("level").list.get(0, null_on_oob=True).cast(pl.Float64, strict=False),
+            quantity=pl.col("level").list.get(1, null_on_oob=True).cast(pl.Float64, strict=False),
             position=pl.int_range(pl.len(), dtype=pl.Int32).over("row"),
-        ).drop("level")
-    except pl.exceptions.PolarsError as error:
-        raise BadInput(f"a book's level is no pair of numbers: {str(error).splitlines()[0]}") from None
+        )
+        .drop("level", "empty")
+    )

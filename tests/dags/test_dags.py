@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 CHAIN = ["ingest", "bars", "features", "train", "promote"]
 """The main job."""
-PAUSED = {"market_data", "materialize", "sources", "maintenance", "texts"}
+PAUSED = {"market_data", "materialize", "sources", "maintenance", "texts", "quality"}
 """What a person switches on: it asks the world outside."""
 HEAVY = {
     "pandas",
@@ -46,7 +46,8 @@ print(json.dumps({
             "tasks": {
                 task.task_id: {"owner": task.owner, "retries": task.retries, "pool": task.pool,
                                "type": type(task).__name__, "outlets": [o.name for o in task.outlets],
-                               "module": getattr(task, "module", None)}
+                               "module": getattr(task, "module", None),
+                               "after": sorted(task.upstream_task_ids)}
                 for task in dag.tasks
             },
         } for dag in bag.dags.values()
@@ -122,6 +123,24 @@ def test_spark_work_goes_through_spark_submit(facts: dict[str, Any]) -> None:
     kinds = {t["module"]: t["type"] for dag in facts["dags"].values() for t in dag["tasks"].values()}
     assert kinds["jobs.build_bars"] == kinds["jobs.build_features"] == "SparkJob"
     assert kinds["jobs.ingest_bars"] == "Job"
+
+
+@pytest.mark.parametrize(
+    ("dag", "check", "before", "behind"),
+    [
+        ("market_data", "check_option_quotes", {"build_market"}, {"build_option_surface"}),
+        ("sources", "check_observations", {"build_observations"}, set()),
+        ("texts", "check_texts", {"build_texts"}, {"build_text_embeddings", "build_text_scores"}),
+        ("materialize", "check_features", set(), {"materialize", "build_images"}),
+    ],
+)
+def test_what_builds_on_a_table_waits_for_its_check(
+    facts: dict[str, Any], dag: str, check: str, before: set[str], behind: set[str]
+) -> None:
+    tasks = facts["dags"][dag]["tasks"]
+    assert tasks[check]["module"] == "jobs.check_tables"
+    assert set(tasks[check]["after"]) == before
+    assert {name for name, task in tasks.items() if check in task["after"]} == behind
 
 
 def test_parsing_imports_nothing_heavy_and_none_of_our_packages_but_lake(facts: dict[str, Any]) -> None:

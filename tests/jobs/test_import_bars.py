@@ -71,7 +71,7 @@ def test_a_real_file_passes_whole(spark: Any, lake: Lake, run_job: RunJob, share
     assert (silver["inserted"], silver["refused"]) == (2000, 0)
     bars = lake.scan(BARS_5M).sort("open_time").collect()
     assert bars["close"].to_list() == part["close"].to_list()
-    checked = run_job("check_tables", table="bars_5m_v1")
+    checked = run_job("check_tables", table="bars_5m_v1", quick=False, docs=False)
     assert (checked["rows"], checked["version"]) == (2000, lake.version(BARS_5M))
     assert checked["expectations"] > 20
 

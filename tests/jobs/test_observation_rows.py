@@ -1,6 +1,7 @@
 """From answers to observations: judged alone, folded in the order of knowledge, never known before their time."""
 
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -8,9 +9,13 @@ import orjson
 import polars as pl
 import pytest
 
+from jobs import observation_rows
 from jobs.observation_rows import candidates, kernel
 from lake.intervals import DAY, HOUR, SECOND, parse_time, to_datetime
+from lake.sources.registry import sources
+from lake.sources.source import Metric, Observation
 from lake.tables import OBSERVATIONS
+from tests.jobs.test_answer_drift import answers
 
 DAY_1 = parse_time("2024-03-01")
 
@@ -140,3 +145,43 @@ def test_no_answer_at_all_is_no_row() -> None:
     empty = candidates(pl.DataFrame([coinmetrics(DAY_1)]).clear())
     assert empty.is_empty()
     assert set(OBSERVATIONS.schema.names) <= set(empty.columns)
+
+
+def test_a_restated_number_counts_from_the_first_answer_that_told_it() -> None:
+    def flows(clock: int, value: str) -> dict[str, Any]:
+        row = {"asset": "btc", "time": "2024-03-01T00:00:00.000000000Z", "AdrActCnt": "5", "FlowInExNtv": value}
+        return answer("coinmetrics", "BTC", "asset-metrics", {"data": [row]}, clock)
+
+    late = flows(DAY_1 + 9 * DAY, "70")
+    standing, _, _ = built(late)
+    known = dict(standing.select("metric", pl.col("available_time").dt.epoch("us")).iter_rows())
+    assert known == {"active_addresses": DAY_1 + DAY + 12 * HOUR, "exchange_inflow": DAY_1 + 9 * DAY}
+
+    early = flows(DAY_1 + DAY + HOUR, "60")  # within the publication delay: the delay still holds
+    for order in ((early, late), (late, early)):
+        standing, superseded, _ = built(*order)
+        now = standing.filter(metric="exchange_inflow")
+        assert now.select("value", pl.col("available_time").dt.epoch("us")).rows() == [(70.0, DAY_1 + 9 * DAY)]
+        assert superseded.select("value", pl.col("available_time").dt.epoch("us")).rows() == [
+            (60.0, DAY_1 + DAY + 12 * HOUR)
+        ]
+
+
+def test_no_restated_number_of_any_source_leaks_into_the_time_before_it_was_fetched() -> None:
+    tried = 0
+    for source in sources().values():
+        wanted = {metric.name for metric in source.metrics if metric.restated}
+        if not wanted:
+            continue
+        for told in answers(source.name):
+            rows = candidates(pl.DataFrame([told])).filter(pl.col("reason").is_null(), pl.col("metric").is_in(wanted))
+            assert (rows["available_time"] >= rows["market_time"]).all()
+            tried += rows.height
+    assert tried > 30
+
+
+def test_a_number_that_its_source_dates_keeps_that_date_though_restated() -> None:
+    declared = replace(Metric("policy_rate", "fraction", 2 * DAY, ""), restated=True)
+    dated = Observation("macro/DFF", "policy_rate", DAY_1, 0.05, known_time=DAY_1 + DAY)
+    row = observation_rows._judged(dated, declared, DAY_1 + 300 * DAY)
+    assert row["available_time"] == row["market_time"] == DAY_1 + DAY

@@ -196,8 +196,8 @@ def test_levels_keep_the_order_sent_and_explode_bids_first() -> None:
     book = parse(FEEDS["binance"], frames_of(SNAPSHOT, stream="rest:depth:BTCUSDT")).of("book")
     rows = levels(book).select("position", "side", "price", "quantity", "is_snapshot").rows()
     assert rows == [(0, "bid", 10.0, 1.0, True), (1, "ask", 12.0, 1.0, True)]
-    with pytest.raises(BadInput, match="no pair of numbers"):
-        levels(book.with_columns(bids=pl.lit([["x", "1"]], EVENTS["book"]["bids"])))
+    odd = levels(book.with_columns(bids=pl.lit([["x", "1"], ["9"]], EVENTS["book"]["bids"])))
+    assert odd.filter(side="bid").select("price", "quantity").rows() == [(None, 1.0), (9.0, None)]
 
 
 @pytest.mark.parametrize(
