@@ -178,7 +178,14 @@ def _pending(
     judged = rows.join(target, keys, "left").withColumn("status", status).drop("held").persist()
     found = {row["status"]: row["count"] for row in judged.groupBy("status").count().collect()}
     counts = Merged(base, found.get("new", 0), found.get("changed", 0), found.get("same", 0))
-    return judged.where("status <> 'same'").select(*table.schema.names), counts, judged.unpersist
+    pending = judged.where("status <> 'same'").select(*table.schema.names)
+    return _one_file_each(table, pending), counts, judged.unpersist
+
+
+def _one_file_each(table: Table, rows: DataFrame) -> DataFrame:
+    """Rows in the order of the key, those of a partition together: a join has scattered them over many files."""
+    together = rows.repartition(*table.partition) if table.partition else rows.coalesce(1)
+    return together.sortWithinPartitions(*table.partition, *(c for c in table.key if c not in table.partition))
 
 
 def _commit(

@@ -1,6 +1,7 @@
 """Bronze to silver on a real Spark session and a real Delta lake in a folder."""
 
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -187,3 +188,15 @@ def test_an_interval_is_cut_at_month_ends() -> None:
     january = Interval.parse("2024-01-01", "2024-02-01")
     assert pieces(january, "month") == [january]
     assert len(pieces(january, "day")) == 31
+
+
+def test_what_comes_later_is_one_sorted_file_a_month(spark: Any, lake: Lake, run_job: RunJob) -> None:
+    for part in (BTC, ETH):  # the second is joined with what is held, which scatters its rows over Spark's tasks
+        store(lake, random_minutes(600, [part]))
+        run_job("build_bars")
+    files = sorted(Path(lake.uri(BARS_1M)).glob("month=2024-01/*.parquet"))
+    assert len(files) == 2
+    for file in files:
+        rows = pl.read_parquet(file, hive_partitioning=False)
+        assert rows.height == 600 and rows.equals(rows.sort("instrument", "open_time"))
+        assert rows.schema["open_time"] == pl.Datetime("us", "UTC"), "INT96 has no minimum and maximum"
