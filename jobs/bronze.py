@@ -60,6 +60,9 @@ def _near(table: Table, frame: pl.DataFrame) -> pl.Expr:
     timed = table.time_column in table.key
     if timed:
         narrow &= pl.col(table.time_column).is_between(frame[table.time_column].min(), frame[table.time_column].max())
+    for name in table.key:
+        if frame.schema[name].is_integer():
+            narrow &= pl.col(name).is_between(frame[name].min(), frame[name].max()) | pl.col(name).is_null()
     for name in dict.fromkeys((*table.partition, *table.key)):
         follows = name in table.key or (timed and name in ("month", "day"))  # the calendar follows the time
         if follows and frame.schema[name] == pl.String and frame[name].n_unique() <= FEW:

@@ -26,23 +26,29 @@ COMMITS = 6
 RS_COMMITS = 12
 
 
-@pytest.fixture
-def s3a(spark: Any, s3: Lake, s3_endpoint: S3Server, monkeypatch: pytest.MonkeyPatch) -> Lake:
-    """The running session pointed at the test's server: a JVM reads the environment at its start only."""
-    for name, value in s3_endpoint.environment.items():
+def point_spark_at(spark: Any, server: S3Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the running session use a server: a JVM reads the environment at its start only."""
+    for name, value in server.environment.items():
         monkeypatch.setitem(spark.sparkContext.environment, name, value)
     hadoop = spark.sparkContext._jsc.hadoopConfiguration()
     for name, value in {
-        "endpoint": s3_endpoint.endpoint,
+        "endpoint": server.endpoint,
         "endpoint.region": "us-east-1",
         "path.style.access": "true",
         "connection.ssl.enabled": "false",
         "input.stream.type": "classic",
         "aws.credentials.provider": "org.apache.hadoop.fs.s3a.SimpleAWSCredentialsProvider",
-        "access.key": s3_endpoint.access_key,
-        "secret.key": s3_endpoint.secret_key,
+        "access.key": server.access_key,
+        "secret.key": server.secret_key,
+        "impl.disable.cache": "true",  # else the first server would answer for all others
     }.items():
         hadoop.set(f"fs.s3a.{name}", value)
+
+
+@pytest.fixture
+def s3a(spark: Any, s3: Lake, s3_endpoint: S3Server, monkeypatch: pytest.MonkeyPatch) -> Lake:
+    """The test's lake, which the running session reaches too."""
+    point_spark_at(spark, s3_endpoint, monkeypatch)
     return s3
 
 
