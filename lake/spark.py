@@ -175,11 +175,12 @@ def _pending(
     target = read(session, lake, table, interval, base).select(*keys, F.struct(*rest).alias("held"))
     same = [F.col(f"held.{name}").eqNullSafe(F.col(name)) for name in rest]
     status = F.when(F.col("held").isNull(), "new").when(reduce(Column.__and__, same), "same").otherwise("changed")
-    judged = rows.join(target, keys, "left").withColumn("status", status).drop("held").persist()
-    found = {row["status"]: row["count"] for row in judged.groupBy("status").count().collect()}
-    counts = Merged(base, found.get("new", 0), found.get("changed", 0), found.get("same", 0))
-    pending = judged.where("status <> 'same'").select(*table.schema.names)
-    return _one_file_each(table, pending), counts, judged.unpersist
+    judged = rows.join(target, keys, "left").withColumn("status", status).drop("held")
+    other = judged.where("status <> 'same'").persist()  # not the rest, which may be all of a large interval
+    found = {row["status"]: row["count"] for row in other.groupBy("status").count().collect()}
+    new, changed = found.get("new", 0), found.get("changed", 0)
+    counts = Merged(base, new, changed, rows.count() - new - changed)
+    return _one_file_each(table, other.select(*table.schema.names)), counts, other.unpersist
 
 
 def _one_file_each(table: Table, rows: DataFrame) -> DataFrame:
