@@ -9,7 +9,6 @@ import pytest
 from lake.anomalies import (
     ANOMALIES,
     FROZEN_ROWS,
-    NEIGHBOURS,
     crossed,
     diverged,
     early,
