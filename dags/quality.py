@@ -1,9 +1,9 @@
 """
 ### quality: every table against its declaration, holes, late tables, and the pages of it
 
-**Reads** every table that is stored. **Writes** `gaps_v1`, `anomalies_v1` and the data docs (`BITACORA_HOME/data_docs/index.html`:
-what each table promises, what was found). Every build has validated what it commits; this looks at the whole once more,
-above all for what no build can see: what did *not* come.
+**Reads** every table that is stored. **Writes** `gaps_v1`, `anomalies_v1` and the data docs
+(`BITACORA_HOME/data_docs/index.html`: what each table promises, what was found). Every build has validated what it
+commits; this looks at the whole once more, above all for what no build can see: what did *not* come.
 
 **Every day at 04:15 UTC.** The tasks do not wait for one another; each failure is a finding. Paused at first.
 
