@@ -12,8 +12,8 @@ from bitacora.services import airflow, exchange, live, mlflow
 from bitacora.services.exchange import Exchange
 from lake.errors import BitacoraError, TryAgain, Unavailable
 
-_SINGLE = ("spark", "raw_bars_v1", "raw_frames_v1", "raw_answers_v1", "training", "promotions_v1", "gaps_v1")
-POOLS = dict.fromkeys(_SINGLE, 1)
+_TABLES = ("raw_bars_v1", "raw_frames_v1", "raw_answers_v1", "promotions_v1", "gaps_v1", "anomalies_v1")
+POOLS = dict.fromkeys(("spark", "training", *_TABLES), 1)
 """As the DAGs name them (plugins/bitacora_airflow/defaults.py; a test holds the two equal)."""
 DAG_IDS = ("ingest", "bars", "features", "train", "promote")
 LIVE_STOP_SECONDS = 75.0

@@ -7,8 +7,8 @@
 **Triggered by** an event of `bars_5m_v1`; it builds the periods whose bars changed. Give `start`/`end` to build an
 interval again, for instance after a feature view got a new version.
 
-**When it fails.** 69: there are no bars yet, run `bars`. 65: the result breaks the table's declaration.
-75 is retried by itself.
+**When it fails.** 69: there are no bars yet, run `bars`. 65: `bars_5m_v1` is empty, or the result breaks its own
+declaration. 75 is retried by itself.
 """
 
 from airflow.sdk import DAG, Param

@@ -37,6 +37,7 @@ from jobs.progress import Stages
 from jobs.series_rows import series_rows, tables_at, tables_read, versions_read
 from lake.command import Parser
 from lake.intervals import MINUTE, Interval, format_time, month_of, to_datetime
+from lake.presence import require_rows
 from lake.spark import Merged, merge, spark_schema, spark_session
 from lake.storage import Lake
 from lake.tables import BARS_5M
@@ -239,6 +240,7 @@ def run(job: Job) -> dict[str, Any]:
     table = table_of(service)
     names = tuple(i.id for i in job.instruments)
     with writing(job.home.home, table):
+        require_rows(lake, BARS_5M)
         versions = {BARS_5M.name: lake.version(BARS_5M)} | versions_read(lake, service)
         interval = interval_to_build(job, service, versions)
         merged = Merged(lake.version(table) if lake.exists(table) else -1)

@@ -42,7 +42,13 @@ def anomalies(lake: Lake, table: Table, interval: Interval | None, version: int)
     """The declared anomaly checks that found rows, and how many."""
     found = []
     for anomaly in ANOMALIES.get(table.name, ()):
-        flags = anomaly.flags(lake.scan(table, interval, version).select(anomaly.columns).collect())
+        frames = [lake.scan(table, interval, version).select(anomaly.columns)]
+        if anomaly.against:
+            other, *columns = anomaly.against
+            if not lake.exists(table_named(other)):
+                continue
+            frames.append(lake.scan(table_named(other)).select(columns))
+        flags = anomaly.flags(*(frame.collect() for frame in frames))
         found.append((anomaly, int(flags.sum())))
     return [(anomaly, count) for anomaly, count in found if count]
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from lake.errors import ContractViolated
 from lake.freshness import newest
 from lake.intervals import DAY, Interval, format_time
 from lake.storage import Lake
@@ -30,6 +31,20 @@ class Missing:
 
     def __str__(self) -> str:
         return f"{self.member} is silent since {format_time(self.last)}, others go on to {format_time(self.until)}"
+
+
+def require_rows(lake: Lake, table: Table) -> None:
+    """The cheapest gate, told by the log alone: for a job that would otherwise find nothing new in an empty table.
+
+    Raises:
+        ContractViolated: the table exists and holds no row.
+        NothingStored: there is no such table yet.
+    """
+    if not lake.count(table):
+        raise ContractViolated(
+            f"{table.name} v{lake.version(table)}: expected rows, found none. Run the job that writes it; nothing may "
+            "be built on an empty table."
+        )
 
 
 def missing(lake: Lake, table: Table, interval: Interval | None = None, version: int | None = None) -> list[Missing]:

@@ -2,6 +2,7 @@
 
 from lake.errors import UsageError
 from lake.table import Table
+from lake.tables.anomalies import FLAGS
 from lake.tables.bars import BARS_1M, BARS_5M, RAW_BARS
 from lake.tables.derivatives import FUNDING, LIQUIDATIONS, MARKS, OPEN_INTEREST, OPTION_QUOTES, OPTION_SURFACE
 from lake.tables.features import FEATURES_5M, FEATURES_CHAIN_1D, FEATURES_DERIVATIVES_5M, FEATURES_REF_5M
@@ -25,6 +26,7 @@ __all__ = [
     "FEATURES_DERIVATIVES_5M",
     "FEATURES_REF_5M",
     "FILLS",
+    "FLAGS",
     "FUNDING",
     "GAPS",
     "IMAGES_5M",
@@ -74,6 +76,7 @@ TABLES: dict[str, Table] = {
         BARS_1M,
         BARS_5M,
         GAPS,
+        FLAGS,
         FEATURES_5M,
         FEATURES_REF_5M,
         FEATURES_DERIVATIVES_5M,

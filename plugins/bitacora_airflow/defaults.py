@@ -12,6 +12,7 @@ POOLS = {
     "raw_frames_v1": (1, "one fetch of market data at a time: exchanges count our requests together"),
     "raw_answers_v1": (1, "one conversation with sources at a time, and one appender"),
     "gaps_v1": (1, "one search for holes at a time"),
+    "anomalies_v1": (1, "one search for odd rows at a time"),
     "training": (1, "one training run, or one GPU"),
     "promotions_v1": (1, "lease on the audit: one move of the champion at a time"),
 }

@@ -93,6 +93,7 @@ def judged(name: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
     return numbers(frame) if sources()[name].kind == "observations" else texts(frame, parsers())
 
 
+@cache
 def telling(name: str) -> list[dict[str, Any]]:
     """The answers that hold rows: others, like "the query runs", tell nothing by right."""
     return [row for row in answers(name) if judged(name, [row])["reason"].null_count()]

@@ -4,12 +4,13 @@ from typing import Any
 
 import polars as pl
 import pytest
+from deltalake import write_deltalake
 
 from lake.errors import ContractViolated, NothingStored
 from lake.intervals import DAY, HOUR, MINUTE, Interval
 from lake.presence import missing, silent
 from lake.storage import Lake
-from lake.tables import BARS_1M, RAW_BARS
+from lake.tables import BARS_1M, BARS_5M, RAW_BARS
 from tests.jobs.test_find_gaps import store_minutes
 from tests.lake.raw_bars import BTC, ETH, START, bronze, kline, raw, store
 from tests.lake_fixtures import RunJob
@@ -29,6 +30,12 @@ def test_an_empty_upstream_stops_what_follows(lake: Lake, run_job: RunJob) -> No
         quick(run_job, start="2024-02-01")
     with pytest.raises(NothingStored, match="bars_5m_v1"):
         quick(run_job, "bars_5m_v1")
+
+
+def test_features_are_not_built_on_an_empty_table_without_a_word(lake: Lake, run_job: RunJob) -> None:
+    write_deltalake(lake.uri(BARS_5M), BARS_5M.schema.empty_table())
+    with pytest.raises(ContractViolated, match="bars_5m_v1 v0: expected rows, found none"):
+        run_job("build_features")
 
 
 def test_a_table_that_lost_an_instrument_stops_what_follows(lake: Lake, run_job: RunJob) -> None:
