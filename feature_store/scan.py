@@ -225,7 +225,8 @@ class Stream:
         if len(values) != self._width or open_time % self._bar_us or not _sound(values, self._references):
             return check_bars(self.service, np.array([open_time]), row)[1]
         if self._timed:
-            row = np.insert(row, len(BAR_COLUMNS), open_time + self._bar_us, axis=1)
+            values.insert(len(BAR_COLUMNS), open_time + self._bar_us)
+            return np.array([values])
         return row
 
     def save(self) -> StreamState:
