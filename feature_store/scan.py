@@ -23,20 +23,27 @@ from feature_store.view import BAR_COLUMNS, VOLUME, Floats, Times
 from lake.intervals import format_time
 
 
-def compute(service: FeatureService, open_times: Times, bars: Floats) -> Floats:
+def compute(service: FeatureService, open_times: Times, bars: Floats, out: Floats | None = None) -> Floats:
     """Features of every bar: float64[n, len(service.feature_names)], NaN until warm.
 
     A row has the value that live would have had, provided `open_times` reaches back to the row's scan start
     (`service.periods.scan_start`); with less history the first rows of the first period are NaN for longer.
+
+    Args:
+        out: what to fill and return, for one instrument after the other; new memory costs a tenth of a scan and more.
 
     Raises:
         BarsRefused: shapes differ, times are not strictly increasing or off the grid, a number is not finite,
             a price is not positive, a volume negative.
     """
     open_times, bars = check_bars(service, open_times, bars)
-    outputs = np.empty((len(bars), len(service.feature_names)))
-    _scan_periods(service, open_times, bars, outputs)
-    return outputs
+    shape = (len(bars), len(service.feature_names))
+    if out is None:
+        out = np.empty(shape)
+    elif out.shape != shape or out.dtype != np.float64 or not out.flags.c_contiguous or not out.flags.writeable:
+        raise BarsRefused(f"out: expected a writable, contiguous float64{list(shape)}, found {out.dtype}{out.shape}.")
+    _scan_periods(service, open_times, bars, out)
+    return out
 
 
 def compute_period(service: FeatureService, open_times: Times, bars: Floats, period_start: int) -> Floats:
@@ -91,7 +98,7 @@ def check_bars(service: FeatureService, open_times: Times, bars: Floats) -> tupl
             f"expected times [n] and bars [n, {width}], found {times.shape} and {rows.shape}. "
             f"{service.name} reads {', '.join(service.given)}."
         )
-    if rows.size and not (rows.min() > 0.0 and rows.max() < np.inf):  # false for NaN too; a volume may be zero
+    if not _all_positive(rows):  # a volume may be zero, an extra NaN
         prices, volume, extras = rows[:, :VOLUME], rows[:, VOLUME], rows[:, bar_width:]
         sound = np.isfinite(rows[:, :bar_width]).all(axis=1) & (prices > 0).all(axis=1) & (volume >= 0)
         _refuse_first(times, ~sound, f"expected finite {', '.join(BAR_COLUMNS)}, prices above zero, volume not below")
@@ -106,6 +113,15 @@ def check_bars(service: FeatureService, open_times: Times, bars: Floats) -> tupl
     if "event_time" in service.columns:
         rows = np.insert(rows, bar_width, times + bar_us, axis=1)
     return times, rows
+
+
+def _all_positive(rows: Floats) -> bool:
+    """Whether all numbers are finite and above zero; in blocks, so that the second look finds them in the cache."""
+    blocks = (rows[first : first + _BLOCK] for first in range(0, len(rows), _BLOCK))
+    return all(block.min() > 0.0 and block.max() < inf for block in blocks)
+
+
+_BLOCK = 4_096
 
 
 def _sound(values: list[float], references: int) -> bool:
