@@ -44,6 +44,7 @@ bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/features.py
 	@$(BIN)/python bench/views.py
 	@$(BIN)/python bench/join.py
+	@$(BIN)/python bench/join_feast.py
 	@$(BIN)/python bench/join_spark.py
 	@$(BIN)/python bench/backtest.py
 	@$(BIN)/python bench/l2_backtest.py
@@ -52,12 +53,12 @@ bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/load.py
 	@$(BIN)/python bench/text.py
 
-peers: .tools/peers/.ready ## the libraries the benchmarks compare with, in an environment of their own
+peers: .tools/peers/.ready .tools/peers_feast/.ready ## the libraries the benchmarks compare with, in environments of their own
 
-.tools/peers/.ready: bench/peers.txt $(VENV)/.ready
-	@echo "setting up .tools/peers from bench/peers.txt"
-	@$(BIN)/uv venv --quiet --clear --python $(PYTHON) .tools/peers
-	@$(BIN)/uv pip install --quiet --no-deps --python .tools/peers/bin/python --requirement bench/peers.txt
+.tools/%/.ready: bench/%.txt $(VENV)/.ready
+	@echo "setting up .tools/$* from bench/$*.txt"
+	@$(BIN)/uv venv --quiet --clear --python $(PYTHON) .tools/$*
+	@$(BIN)/uv pip install --quiet --no-deps --python .tools/$*/bin/python --requirement bench/$*.txt
 	@touch $@
 
 setup: $(VENV)/.ready

@@ -8,14 +8,15 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHON = ROOT / ".tools/peers/bin/python"
+FEAST = ROOT / ".tools/peers_feast/bin/python"
 PATIENCE_S = 1_800
 
 
-def run_peer(script: str, *arguments: object) -> dict[str, Any]:
+def run_peer(script: str, *arguments: object, python: Path = PYTHON) -> dict[str, Any]:
     """What a peer's script printed as JSON; {"missing": reason} where the environment or the script fails."""
-    if not PYTHON.exists():
-        return {"missing": "no .tools/peers: `make peers` installs it"}
-    command = [str(PYTHON), str(ROOT / "bench" / script), *map(str, arguments)]
+    if not python.exists():
+        return {"missing": f"no {python.parents[1].relative_to(ROOT)}: `make peers` installs it"}
+    command = [str(python), str(ROOT / "bench" / script), *map(str, arguments)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     if done.returncode:
         return {"missing": (done.stderr.strip().splitlines() or ["no output"])[-1]}

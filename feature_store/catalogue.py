@@ -9,19 +9,33 @@ from feature_store.service import FeatureService, services
 from feature_store.view import UNTIL_WARM, FeatureView, Output
 
 AnyService: TypeAlias = FeatureService | BookService
-BUDGET_US: Final = 1.0
-"""What a view may cost per row, µs, unless it is named below: a window or two of up to 60 bars."""
+BUDGET_US: Final = 0.25
+"""What a view may cost per row of a scan, µs, unless it is named below: a window or two of up to 60 bars."""
 BUDGETS_US: Final = {
-    "detrended_fluctuation": 6.0,  # four passes over 256 closes
-    "higuchi": 5.0,  # eight passes over 128 closes
-    "hurst": 16.0,  # ten passes over 256 returns
+    "detrended_fluctuation": 3.0,  # four passes over 256 closes
+    "higuchi": 2.0,  # eight passes over 128 closes
+    "hurst": 8.0,  # ten passes over 256 returns
     "levels": 6.0,  # four passes over 288 bars
-    "pivots": 5.0,  # up to 96 bars backwards, four neighbours each
-    "return_quantiles": 2.0,  # 257 bins
-    "variance_ratio": 6.0,  # four passes over 288 closes
-    "vwap_distance": 2.0,  # a pass over 288 bars and one over 48
-    "yang_zhang": 2.0,  # six passes over 60 bars
+    "pivots": 3.0,  # up to 96 bars backwards, four neighbours each
+    "return_quantiles": 1.0,  # 257 bins
+    "variance_ratio": 3.0,  # four passes over 288 closes
+    "vwap_distance": 1.0,  # a pass over 288 bars and one over 48
+    "yang_zhang": 0.75,  # six passes over 60 bars
 }
+STREAM_US: Final = 5.0
+"""What the stream around a view may add per update in live, µs: the bar's checks, an array, a call."""
+SERVICES_US: Final = {"default_ref_5m": 20.0, "book_1": 5.0}
+"""What one update of a service's stream may cost, µs (median); other services are held to the sum of their views."""
+
+
+def budget_us(view: FeatureView) -> float:
+    """What the view may cost per row of a scan, µs."""
+    return BUDGETS_US.get(view.name, BUDGET_US)
+
+
+def update_budget_us(service: AnyService) -> float:
+    """What one update of its stream may cost, µs (median)."""
+    return SERVICES_US.get(service.name, STREAM_US + sum(map(budget_us, service.views)))
 
 
 def all_services() -> dict[str, AnyService]:
@@ -54,7 +68,7 @@ def shown(view: FeatureView) -> dict[str, Any]:
         "inputs": {name: sources.get(name, "row") for name in view.inputs},
         "warm_up": view.warm_up,
         "state_size": view.state_size,
-        "budget_us": BUDGETS_US.get(view.name, BUDGET_US),
+        "budget_us": budget_us(view),
         "services": [one.name for one in all_services().values() if view in one.views],
         "outputs": [
             {"name": each.name, "unit": each.unit, "description": each.description, "nan": each.nan}

@@ -6,46 +6,48 @@ of those of the two sums of squares (Cauchy and Schwarz), so the two bounds hold
 
 import math
 
-from feature_store.rolling import ROUNDING, TOLERANCE, push
+from feature_store.rolling import ROUNDING, TOLERANCE, log_return, turned
 from feature_store.view import NAN, Floats, kernel
 
-COMOMENTS = 9
-"""Places that `comoments` needs before its two windows."""
-OX, OY, SX, SY, SXX, SYY, SXY, BOUND_X, BOUND_Y = range(9)
+COMOMENTS = 10
+"""Places that `comoments` needs before its two rings."""
+OX, OY, SX, SY, SXX, SYY, SXY, BOUND_X, BOUND_Y, CURSOR = range(10)
 
 
 @kernel
-def comoments(state: Floats, at: int, length: int, count: int, x: float, y: float) -> tuple[float, float, float]:
-    """Take the count-th pair (from 0); return sums of squares of x and y about their means, and of their products.
+def comoments(state: Floats, at: int, length: int, x: float, y: float) -> tuple[float, float, float]:
+    """Take a pair; return sums of squares of x and y about their means over `length` pairs, and of their products.
 
     NaN before `length` pairs. State at `at`: origins, sums, sums of squares and products of the differences to the
-    origins, rounding bounds, then the windows of x and of y (2·length each): 9 + 4·length places. Taken afresh once a
-    bound is above `TOLERANCE`.
+    origins, rounding bounds, cursor, then the rings of x and of y: 10 + 2·length places. Taken afresh once a bound is
+    above `TOLERANCE`.
     """
-    window, share = at + COMOMENTS, 1.0 / length
-    place = count % length
-    old_x = state[window + place] - state[at + OX]
-    old_y = state[window + 2 * length + place] - state[at + OY]
-    start = push(state, window, length, count, x)
-    push(state, window + 2 * length, length, count, y)
-    if count + 1 < length:
-        return NAN, NAN, NAN
-    if count + 1 == length:
-        refresh(state, at, length, start, start + 2 * length)
-        return about_means(state, at, share)
-    new_x, new_y = x - state[at + OX], y - state[at + OY]
-    old_xx, new_xx, old_yy, new_yy = old_x * old_x, new_x * new_x, old_y * old_y, new_y * new_y
-    state[at + SX] += new_x - old_x
-    state[at + SY] += new_y - old_y
-    state[at + SXY] += new_x * new_y - old_x * old_y
-    sxx, syy = state[at + SXX] + (new_xx - old_xx), state[at + SYY] + (new_yy - old_yy)
-    state[at + SXX], state[at + SYY] = sxx, syy
-    bound_x, bound_y = state[at + BOUND_X] + (sxx + new_xx + old_xx), state[at + BOUND_Y] + (syy + new_yy + old_yy)
-    state[at + BOUND_X], state[at + BOUND_Y] = bound_x, bound_y
-    xx, yy, xy = about_means(state, at, share)
-    if bound_x * ROUNDING <= xx * TOLERANCE and bound_y * ROUNDING <= yy * TOLERANCE:
-        return xx, yy, xy
-    refresh(state, at, length, start, start + 2 * length)
+    cursor, ring, share = int(state[at + CURSOR]), at + COMOMENTS, 1.0 / length
+    if cursor < length:
+        state[ring + cursor], state[ring + cursor + length], state[at + CURSOR] = x, y, cursor + 1.0
+        if cursor + 1 < length:
+            return NAN, NAN, NAN
+    else:
+        place, origin_x, origin_y = ring + cursor - length, state[at + OX], state[at + OY]
+        new_x, old_x, new_y, old_y = (
+            x - origin_x,
+            state[place] - origin_x,
+            y - origin_y,
+            state[place + length] - origin_y,
+        )
+        state[place], state[place + length], state[at + CURSOR] = x, y, turned(cursor, length)
+        old_xx, new_xx, old_yy, new_yy = old_x * old_x, new_x * new_x, old_y * old_y, new_y * new_y
+        state[at + SX] += new_x - old_x
+        state[at + SY] += new_y - old_y
+        state[at + SXY] += new_x * new_y - old_x * old_y
+        sxx, syy = state[at + SXX] + (new_xx - old_xx), state[at + SYY] + (new_yy - old_yy)
+        state[at + SXX], state[at + SYY] = sxx, syy
+        bound_x, bound_y = state[at + BOUND_X] + (sxx + new_xx + old_xx), state[at + BOUND_Y] + (syy + new_yy + old_yy)
+        state[at + BOUND_X], state[at + BOUND_Y] = bound_x, bound_y
+        xx, yy, xy = about_means(state, at, share)
+        if bound_x * ROUNDING <= xx * TOLERANCE and bound_y * ROUNDING <= yy * TOLERANCE:
+            return xx, yy, xy
+    refresh(state, at, length, ring, ring + length)
     return about_means(state, at, share)
 
 
@@ -59,7 +61,7 @@ def about_means(state: Floats, at: int, share: float) -> tuple[float, float, flo
 
 @kernel
 def refresh(state: Floats, at: int, length: int, x: int, y: int) -> None:
-    """Sums over the whole window, about its oldest pair."""
+    """Sums over the whole rings at `x` and `y`, about their first pair."""
     origin_x, origin_y = state[x], state[y]
     sx = sy = sxx = syy = sxy = 0.0
     for i in range(length):
@@ -96,33 +98,20 @@ def residual(state: Floats, at: int, length: int, x: float, y: float, slope: flo
 
 
 @kernel
-def short_log_return(value: float, past: float) -> float:
-    """log(value / past): the series of 2·artanh for moves of up to 10 %, exact to 2e-16 there, else the library's."""
-    z = (value - past) / (value + past)
-    square = z * z
-    if square > 0.0025:
-        return math.log(value / past)
-    series = 1.0 / 3.0 + square * (1.0 / 5.0 + square * (1.0 / 7.0 + square * (1.0 / 9.0 + square * (1.0 / 11.0))))
-    return 2.0 * (z + z * square * series)
-
-
-@kernel
 def pair_of_returns(state: Floats, at: int, length: int, close: float, reference: float) -> tuple[float, float, float]:
     """Take two closes; `comoments` of the last `length` pairs of log returns between bars that have both closes.
 
-    NaN in `reference` leaves the state as it is: the next return of both then spans the gap. State at `at`: pairs of
-    closes seen, the last two closes, then `comoments` with the reference as x: 3 + 9 + 4·length places.
+    NaN in `reference` leaves the state as it is: the next return of both then spans the gap. State at `at`: the last
+    two closes, then `comoments` with the reference as x: 2 + 10 + 2·length places.
     """
     if math.isnan(reference):
         return NAN, NAN, NAN
-    count = int(state[at])
-    last, last_reference = state[at + 1], state[at + 2]
-    state[at], state[at + 1], state[at + 2] = count + 1.0, close, reference
-    if count == 0:
+    last, last_reference = state[at], state[at + 1]
+    state[at], state[at + 1] = close, reference
+    if last == 0.0:
         return NAN, NAN, NAN
-    x, y = short_log_return(reference, last_reference), short_log_return(close, last)
-    return comoments(state, at + 3, length, count - 1, x, y)
+    return comoments(state, at + 2, length, log_return(reference, last_reference), log_return(close, last))
 
 
-PAIR = 3 + COMOMENTS
-"""Places that `pair_of_returns` needs before its windows."""
+PAIR = 2 + COMOMENTS
+"""Places that `pair_of_returns` needs before its rings."""

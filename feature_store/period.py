@@ -54,6 +54,10 @@ class Periods:
             return period_start + WEEK
         return self.start(period_start + _MONTHS[span] * 31 * DAY)
 
+    def edges(self, period_start: int) -> tuple[int, int, int]:
+        """Where the scan of the period begins, where the period does, and where it ends."""
+        return period_start - self.warm_up_us, period_start, self.end(period_start)
+
     def scan_start(self, open_time: int) -> int:
         """The first open time that the value at `open_time` can depend on."""
         return self.start(open_time) - self.warm_up_us

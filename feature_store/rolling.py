@@ -1,7 +1,9 @@
 """Kernels that several views share: a window of the last n values, its mean and moments; Wilder's and the EMA's step.
 
 A window of n values takes 2n places: each value is written twice, n apart, so that the last n always lie side by side,
-oldest first. Sums are of differences to a value inside the window, which keep the digits that a sum of prices loses.
+oldest first. Sliding sums look at their window seldom and keep a ring of n places with a cursor instead: it counts the
+first n values, then runs round from n to 2n - 1. Sums are of differences to a value inside the window, which keep the
+digits that a sum of prices loses.
 """
 
 import math
@@ -12,8 +14,10 @@ TOLERANCE = 1e-12
 """Largest relative error that a sliding sum of squares may carry."""
 ROUNDING = 4.5e-16
 """Four times the relative error of one operation: what one step adds, as a share of the terms it adds up."""
-MOMENTS = 4
-"""Places that `moments` needs before its window."""
+MEAN = 4
+"""Places that `mean` needs before its ring."""
+MOMENTS = 5
+"""Places that `moments` needs before its ring."""
 
 
 @kernel
@@ -42,41 +46,77 @@ def mean_offset(state: Floats, start: int, length: int) -> float:
 
 
 @kernel
-def moments(state: Floats, at: int, length: int, count: int, value: float) -> tuple[float, float]:
-    """Take the count-th value (from 0); return the last `length` values' mean and sum of squares about it.
+def turned(cursor: int, length: int) -> float:
+    """The cursor of a full ring, one value on."""
+    return cursor + 1.0 if cursor + 1 < 2 * length else 1.0 * length
+
+
+@kernel
+def mean(state: Floats, at: int, length: int, value: float) -> float:
+    """Take a value; return the last `length` values' mean, NaN before there are as many.
+
+    Exactly the value where all are equal. State at `at`: origin, sum of the differences to it, rounding bound, cursor,
+    then the ring: 4 + length places. The sum slides and is taken afresh as those of `moments`.
+    """
+    cursor, ring, share = int(state[at + 3]), at + MEAN, 1.0 / length
+    if cursor < length:
+        state[ring + cursor], state[at + 3] = value, cursor + 1.0
+        if cursor + 1 < length:
+            return NAN
+    else:
+        place = ring + cursor - length
+        change = value - state[place]
+        total = state[at + 1] + change
+        bound = state[at + 2] + (abs(total) + abs(change))
+        state[place], state[at + 1], state[at + 2], state[at + 3] = value, total, bound, turned(cursor, length)
+        result = state[at] + total * share
+        if bound * ROUNDING <= abs(result) * TOLERANCE:
+            return result
+    origin = state[ring]
+    total = 0.0
+    for i in range(ring, ring + length):
+        total += state[i] - origin
+    state[at], state[at + 1], state[at + 2] = origin, total, abs(total)
+    return origin + total * share
+
+
+@kernel
+def moments(state: Floats, at: int, length: int, value: float) -> tuple[float, float]:
+    """Take a value; return the last `length` values' mean and sum of squares about it.
 
     NaN before `length` values; exactly the value and 0 where all are equal. State at `at`: origin, sum and sum of
-    squares of the differences to it, rounding bound, then the window (2·length): 4 + 2·length places.
+    squares of the differences to it, rounding bound, cursor, then the ring: 5 + length places.
 
     The sums slide along with the window. Their rounding errors are bounded on the way, and as soon as the bound is
     above `TOLERANCE` of the result (a spike has left, the values have drifted off, nothing varies) both are taken
     afresh over the window, from an origin inside it: their cancellation is then at most a factor of `length`.
     """
-    window = at + MOMENTS
-    old = state[window + count % length] - state[at]
-    start = push(state, window, length, count, value)
-    if count + 1 < length:
-        return NAN, NAN
-    if count + 1 > length:
-        new = value - state[at]
-        state[at + 1] += new - old
-        state[at + 2] += new * new - old * old
-        state[at + 3] += state[at + 2] + new * new + old * old
-        mean = state[at + 1] / length
-        squares = state[at + 2] - state[at + 1] * mean
-        if state[at + 3] * ROUNDING <= squares * TOLERANCE:
-            return state[at] + mean, squares
-    origin = state[start]
+    cursor, ring, share = int(state[at + 4]), at + MOMENTS, 1.0 / length
+    if cursor < length:
+        state[ring + cursor], state[at + 4] = value, cursor + 1.0
+        if cursor + 1 < length:
+            return NAN, NAN
+    else:
+        place, origin = ring + cursor - length, state[at]
+        new, old = value - origin, state[place] - origin
+        new_square, old_square = new * new, old * old
+        total = state[at + 1] + (new - old)
+        squares = state[at + 2] + (new_square - old_square)
+        bound = state[at + 3] + (squares + new_square + old_square)
+        state[place], state[at + 4] = value, turned(cursor, length)
+        state[at + 1], state[at + 2], state[at + 3] = total, squares, bound
+        offset = total * share
+        squares -= total * offset
+        if bound * ROUNDING <= squares * TOLERANCE:
+            return origin + offset, squares
+    origin = state[ring]
     total = squares = 0.0
-    for i in range(start, start + length):
+    for i in range(ring, ring + length):
         difference = state[i] - origin
         total += difference
         squares += difference * difference
-    state[at] = origin
-    state[at + 1] = total
-    state[at + 2] = squares
-    state[at + 3] = squares
-    return origin + total / length, max(squares - total * total / length, 0.0)
+    state[at], state[at + 1], state[at + 2], state[at + 3] = origin, total, squares, squares
+    return origin + total * share, max(squares - total * total * share, 0.0)
 
 
 @kernel
@@ -100,5 +140,9 @@ def smooth(state: Floats, at: int, length: int, weight: float, value: float) -> 
 
 @kernel
 def log_return(value: float, past: float) -> float:
-    """log(value / past), with full precision for the smallest moves."""
-    return math.log1p((value - past) / past)
+    """log(value / past): the series of 2·artanh for moves of up to 2 %, exact to 2e-16 there, else the library's."""
+    z = (value - past) / (value + past)
+    square = z * z
+    if square > 1e-4:
+        return math.log1p((value - past) / past)
+    return 2.0 * (z + z * square * (1.0 / 3.0 + square * (1.0 / 5.0 + square * (1.0 / 7.0))))

@@ -1,6 +1,6 @@
 """Bollinger bands of the close: mean plus and minus two population deviations (Bollinger, as in TA-Lib).
 
-State: 0 bars seen; 1… moments of the last 20 closes (44 places).
+State: moments of the last 20 closes.
 """
 
 import math
@@ -9,16 +9,12 @@ from feature_store.rolling import MOMENTS, moments
 from feature_store.view import CLOSE, FeatureView, Floats, Output, kernel
 
 LENGTH, DEVIATIONS = 20, 2
-WINDOW = 1
 
 
 @kernel
 def update(state: Floats, bar: Floats, out: Floats) -> None:
-    count = int(state[0])
-    close = bar[CLOSE]
-    state[0] = count + 1.0
-    middle, squares = moments(state, WINDOW, LENGTH, count, close)
-    width = DEVIATIONS * math.sqrt(squares / LENGTH)
+    middle, squares = moments(state, 0, LENGTH, bar[CLOSE])
+    width = DEVIATIONS * math.sqrt(squares * (1.0 / LENGTH))
     out[0] = middle + width
     out[1] = middle
     out[2] = middle - width
@@ -31,7 +27,7 @@ BOLLINGER = FeatureView(
     version=1,
     inputs=("close",),
     warm_up=LENGTH,
-    state_size=WINDOW + MOMENTS + 2 * LENGTH,
+    state_size=MOMENTS + LENGTH,
     update=update,
     outputs=(
         Output(f"bb_upper_{_LENGTHS}", "quote", f"Mean of {LENGTH} closes plus {DEVIATIONS} population deviations."),

@@ -4,7 +4,7 @@ First step of Engle and Granger (Co-integration and Error Correction, 1987) over
 ln(reference) + e by least squares; h is the hedge ratio, e of the newest bar the residual. Both are 0 where the
 reference did not vary. A bar without the reference's close is NaN and counts as absent. Source: numpy's `polyfit`.
 
-State, for BTC and then ETH: 0 pairs seen; 1… comoments of 288 pairs of log closes (1161 places).
+State, for BTC and then ETH: comoments of 288 pairs of log closes (586 places).
 """
 
 import math
@@ -13,7 +13,7 @@ from feature_store.comoments import COMOMENTS, comoments, residual, slope_on_x
 from feature_store.view import BTC_CLOSE, CLOSE, ETH_CLOSE, NAN, FeatureView, Floats, Output, kernel
 
 LENGTH = 288
-SIZE = 1 + COMOMENTS + 4 * LENGTH
+SIZE = COMOMENTS + 2 * LENGTH
 
 
 @kernel
@@ -22,12 +22,10 @@ def fit(state: Floats, at: int, close: float, reference: float, out: Floats) -> 
     out[0] = out[1] = NAN
     if math.isnan(reference):
         return
-    count = int(state[at])
-    state[at] = count + 1.0
     x, y = math.log(reference), math.log(close)
-    xx, _, xy = comoments(state, at + 1, LENGTH, count, x, y)
+    xx, _, xy = comoments(state, at, LENGTH, x, y)
     hedge = slope_on_x(xx, xy)
-    out[0] = residual(state, at + 1, LENGTH, x, y, hedge)
+    out[0] = residual(state, at, LENGTH, x, y, hedge)
     out[1] = hedge
 
 

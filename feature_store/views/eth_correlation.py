@@ -3,7 +3,7 @@
 Pearson's correlation; beta = covariance / variance of ETH's returns (Sharpe, 1963). A bar without ETH's close is NaN
 and counts as absent: the next return of both spans it. 0 where either does not vary. Source: pandas' `corr`, `cov`.
 
-State: 0 pairs of closes seen; 1, 2 last closes; 3… comoments of 60 pairs of returns (249 places).
+State: 0, 1 last closes; 2… comoments of 60 pairs of returns.
 """
 
 from feature_store.comoments import PAIR, correlation, pair_of_returns, slope_on_x
@@ -26,7 +26,7 @@ ETH_CORRELATION = FeatureView(
     version=1,
     inputs=("close", "eth_close"),
     warm_up=LENGTH + 1,
-    state_size=PAIR + 4 * LENGTH,
+    state_size=PAIR + 2 * LENGTH,
     update=update,
     outputs=(
         Output(f"corr_eth_{LENGTH}", "-1 to 1", f"Correlation with ETH of {LENGTH} log returns.", _NAN),

@@ -3,7 +3,7 @@
 Log returns of the close against log returns of the capitalisation, and against differences of the spread, over the last
 60 bars where both were known. 0 where either does not vary. Source: pandas' `corr` and `cov`.
 
-State: 0… pair of returns (252 places); 252 pairs seen; 253, 254 last close and spread; 255… comoments (249 places).
+State: 0… pair of returns (132 places); 132, 133 last close and spread; 134… comoments (130 places).
 """
 
 import math
@@ -15,7 +15,7 @@ from feature_store.view import CLOSE, HOLES, NAN, FeatureView, Floats, Output, k
 TOTAL_MARKET_CAP = place("total_market_cap")
 TERM_SPREAD = place("term_spread")
 LENGTH = 60
-SPREADS = PAIR + 4 * LENGTH
+SPREADS = PAIR + 2 * LENGTH
 
 
 @kernel
@@ -23,14 +23,14 @@ def update(state: Floats, bar: Floats, out: Floats) -> None:
     xx, yy, xy = pair_of_returns(state, 0, LENGTH, bar[CLOSE], bar[TOTAL_MARKET_CAP])
     out[0], out[1] = correlation(xx, yy, xy), slope_on_x(xx, xy)
     out[2] = NAN
-    spread, count = bar[TERM_SPREAD], int(state[SPREADS])
+    spread, last = bar[TERM_SPREAD], state[SPREADS]
     if math.isnan(spread):
         return
-    if count > 0:
-        change, move = spread - state[SPREADS + 2], math.log(bar[CLOSE] / state[SPREADS + 1])
-        xx, yy, xy = comoments(state, SPREADS + 3, LENGTH, count - 1, change, move)
+    if last > 0.0:
+        change, move = spread - state[SPREADS + 1], math.log(bar[CLOSE] / last)
+        xx, yy, xy = comoments(state, SPREADS + 2, LENGTH, change, move)
         out[2] = correlation(xx, yy, xy)
-    state[SPREADS], state[SPREADS + 1], state[SPREADS + 2] = count + 1.0, bar[CLOSE], spread
+    state[SPREADS], state[SPREADS + 1] = bar[CLOSE], spread
 
 
 MACRO_CORRELATION = FeatureView(

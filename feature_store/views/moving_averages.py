@@ -1,23 +1,19 @@
 """Simple and exponential moving average of the close.
 
-State: 0 bars seen; 1… window of 20 closes (40 places); 41 the EMA's count and average.
+State: 0… mean of the last 20 closes (24 places); 24 the EMA's count and average.
 """
 
-from feature_store.rolling import mean_offset, push, smooth
-from feature_store.view import CLOSE, NAN, FeatureView, Floats, Output, kernel
+from feature_store.rolling import MEAN, mean, smooth
+from feature_store.view import CLOSE, FeatureView, Floats, Output, kernel
 
 LENGTH = 20
-WINDOW = 1
-EMA = WINDOW + 2 * LENGTH
+EMA = MEAN + LENGTH
 
 
 @kernel
 def update(state: Floats, bar: Floats, out: Floats) -> None:
-    count = int(state[0])
     close = bar[CLOSE]
-    start = push(state, WINDOW, LENGTH, count, close)
-    state[0] = count + 1.0
-    out[0] = state[start] + mean_offset(state, start, LENGTH) if count + 1 >= LENGTH else NAN
+    out[0] = mean(state, 0, LENGTH, close)
     out[1] = smooth(state, EMA, LENGTH, 2.0 / (LENGTH + 1), close)
 
 

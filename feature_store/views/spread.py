@@ -3,7 +3,7 @@
 Sample deviation; 0 where the spread did not vary. A bar without the reference's close is NaN and counts as absent.
 Source: Gatev, Goetzmann and Rouwenhorst, Pairs Trading, 2006; pandas' rolling `mean` and `std`.
 
-State, for BTC and then ETH: 0 spreads seen; 1… moments of 288 spreads (580 places).
+State, for BTC and then ETH: moments of 288 spreads (293 places).
 """
 
 import math
@@ -12,7 +12,7 @@ from feature_store.rolling import MOMENTS, moments
 from feature_store.view import BTC_CLOSE, CLOSE, ETH_CLOSE, NAN, FeatureView, Floats, Output, kernel
 
 LENGTH = 288
-SIZE = 1 + MOMENTS + 2 * LENGTH
+SIZE = MOMENTS + LENGTH
 
 
 @kernel
@@ -20,10 +20,8 @@ def score(state: Floats, at: int, close: float, reference: float) -> float:
     """Z-score of the newest spread; NaN until warm and without a reference."""
     if math.isnan(reference):
         return NAN
-    count = int(state[at])
-    state[at] = count + 1.0
     spread = math.log(close / reference)
-    mean, squares = moments(state, at + 1, LENGTH, count, spread)
+    mean, squares = moments(state, at, LENGTH, spread)
     return 0.0 if squares == 0.0 else (spread - mean) / math.sqrt(squares / (LENGTH - 1))
 
 

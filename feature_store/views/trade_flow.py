@@ -5,7 +5,7 @@ Imbalance: taker buys less taker sells over both, by quantity. Lambda (Kyle, Con
 quantity varied. A trade while a side of the book is empty is left out of lambda. NaN until warm.
 
 State: 0 trades seen; 1… window of 100 signed quantities (200 places); 201 trades with a mid; 202 last mid; 203…
-comoments of 100 pairs (409 places); 612 the imbalance; 613 lambda.
+comoments of 100 pairs (210 places); 413 the imbalance; 414 lambda.
 """
 
 import math
@@ -19,7 +19,7 @@ LENGTH = 100
 SIGNED = 1
 PRICED = SIGNED + 2 * LENGTH
 MID, PAIRS = PRICED + 1, PRICED + 2
-IMBALANCE = PAIRS + COMOMENTS + 4 * LENGTH
+IMBALANCE = PAIRS + COMOMENTS + 2 * LENGTH
 LAMBDA = IMBALANCE + 1
 
 
@@ -44,7 +44,7 @@ def take(state: Floats, signed: float, mid: float) -> None:
         return
     priced = int(state[PRICED])
     if priced > 0:
-        xx, _, xy = comoments(state, PAIRS, LENGTH, priced - 1, signed, mid - state[MID])
+        xx, _, xy = comoments(state, PAIRS, LENGTH, signed, mid - state[MID])
         state[LAMBDA] = slope_on_x(xx, xy)
     state[PRICED], state[MID] = priced + 1.0, mid
 

@@ -3,7 +3,7 @@
 Coefficient of variation: sample deviation over mean of the last 48 sample deviations of 12 log returns. 0 where nothing
 moved. NaN until warm. Source: pandas' rolling `std` and `mean`.
 
-State: 0 bars seen; 1 last close; 2… moments of the last 12 returns (28 places); 30… window of 48 volatilities (96).
+State: 0 bars seen; 1 last close; 2… moments of the last 12 returns (17 places); 19… window of 48 volatilities (96).
 """
 
 import math
@@ -14,7 +14,7 @@ from feature_store.windows import squares_about_mean, total
 
 SHORT, LENGTH = 12, 48
 LAST, RETURNS = 1, 2
-WINDOW = RETURNS + MOMENTS + 2 * SHORT
+WINDOW = RETURNS + MOMENTS + SHORT
 
 
 @kernel
@@ -26,7 +26,7 @@ def update(state: Floats, bar: Floats, out: Floats) -> None:
     out[0] = NAN
     if count == 0:
         return
-    _, squares = moments(state, RETURNS, SHORT, count - 1, log_return(bar[CLOSE], last))
+    _, squares = moments(state, RETURNS, SHORT, log_return(bar[CLOSE], last))
     if count < SHORT:
         return
     start = push(state, WINDOW, LENGTH, count - SHORT, math.sqrt(squares / (SHORT - 1)))

@@ -1,6 +1,6 @@
 """Volume against its recent past, as a z-score; 0 where the volume did not vary.
 
-State: 0 bars seen; 1… moments of the last 60 volumes (124 places).
+State: moments of the last 60 volumes.
 """
 
 import math
@@ -9,15 +9,12 @@ from feature_store.rolling import MOMENTS, moments
 from feature_store.view import VOLUME, FeatureView, Floats, Output, kernel
 
 LENGTH = 60
-WINDOW = 1
 
 
 @kernel
 def update(state: Floats, bar: Floats, out: Floats) -> None:
-    count = int(state[0])
     volume = bar[VOLUME]
-    state[0] = count + 1.0
-    mean, squares = moments(state, WINDOW, LENGTH, count, volume)
+    mean, squares = moments(state, 0, LENGTH, volume)
     out[0] = 0.0 if squares == 0.0 else (volume - mean) / math.sqrt(squares / (LENGTH - 1))
 
 
@@ -26,7 +23,7 @@ VOLUME_Z = FeatureView(
     version=1,
     inputs=("volume",),
     warm_up=LENGTH,
-    state_size=WINDOW + MOMENTS + 2 * LENGTH,
+    state_size=MOMENTS + LENGTH,
     update=update,
     outputs=(
         Output(

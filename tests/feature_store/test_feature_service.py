@@ -11,7 +11,16 @@ import pytest
 from walks import every_view, walk
 
 from feature_store.__main__ import main
-from feature_store.catalogue import BUDGETS_US, all_services, find, markdown
+from feature_store.catalogue import (
+    BUDGETS_US,
+    SERVICES_US,
+    STREAM_US,
+    all_services,
+    budget_us,
+    find,
+    markdown,
+    update_budget_us,
+)
 from feature_store.errors import KernelRefused, UnknownService
 from feature_store.inputs import INPUTS
 from feature_store.scan import compute
@@ -151,6 +160,14 @@ def test_every_column_is_named_by_a_test_of_its_meaning() -> None:
 
 def test_the_budget_of_a_view_names_one_that_there_is() -> None:
     assert set(BUDGETS_US) <= {view.name for one in all_services().values() for view in one.views}
+    assert set(SERVICES_US) <= set(all_services())
+
+
+def test_a_service_without_a_budget_of_its_own_is_held_to_the_sum_of_its_views() -> None:
+    known = all_services()
+    assert update_budget_us(known["default_ref_5m"]) == 20.0
+    assert update_budget_us(known["book_1"]) == 5.0
+    assert update_budget_us(known["references_5m"]) == STREAM_US + sum(map(budget_us, known["references_5m"].views))
 
 
 @pytest.mark.parametrize("name", ["book_1", "default_ref_5m", "vpin", "spread"])

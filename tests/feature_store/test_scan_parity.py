@@ -176,6 +176,23 @@ def test_bars_that_break_the_contract_are_refused_by_name() -> None:
         compute_period(DEFAULT, times, bars, MONDAY + BAR)
 
 
+def test_an_array_to_fill_is_filled_with_the_same_bits_and_another_shape_refused() -> None:
+    times, bars = walk(WEEK_BARS + 900, seed=8)
+    out = np.full((len(times), len(DEFAULT.feature_names)), 7.0)
+    assert compute(DEFAULT, times, bars, out) is out
+    assert same_bits(out, compute(DEFAULT, times, bars))
+    for wrong in (out[1:], out.astype(np.float32), np.asfortranarray(out)):
+        with pytest.raises(BarsRefused, match="expected a writable, contiguous float64"):
+            compute(DEFAULT, times, bars, wrong)
+
+
+def test_a_bar_far_inside_a_long_history_is_refused() -> None:
+    times, bars = walk(10_000, seed=8)
+    bars[9_000, CLOSE] = np.nan
+    with pytest.raises(BarsRefused, match="row 9000"):
+        compute(DEFAULT, times, bars)
+
+
 def test_no_bars_give_no_rows() -> None:
     nothing = compute(DEFAULT, np.empty(0, np.int64), np.empty((0, 5)))
     assert nothing.shape == (0, len(DEFAULT.feature_names))

@@ -1,7 +1,9 @@
 """Every column against at least one independent implementation: TA-Lib, `ta`, pandas, or sums in exact arithmetic."""
 
+import decimal
 import math
 import warnings
+from decimal import Decimal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from walks import close_to, column, every_service, every_view, walk, wide, wide_walk
 
+from feature_store.rolling import log_return
 from feature_store.scan import compute
 from feature_store.service import DEFAULT, FeatureService
 from feature_store.view import CLOSE, HIGH, LOW, VOLUME, FeatureView, Floats
@@ -142,6 +145,27 @@ def test_moments_are_exact_to_1e_9_whatever_the_sizes(seed: int, decades: float,
         spread = window.max() - window.min()
         z = (window[-1] - mean) / math.sqrt(squares / 59) if spread else 0.0
         assert values[row] == pytest.approx(z, rel=1e-9, abs=1e-9)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**32), st.sampled_from([0.0, 3.0, 9.0]))
+def test_a_moving_average_is_exact_to_1e_11_whatever_the_prices(seed: int, decades: float) -> None:
+    """Prices over up to 18 decades, in steps and spikes, against correctly rounded sums."""
+    rng = np.random.default_rng(seed)
+    times, bars = walk(300, seed)
+    level = np.repeat(10 ** rng.uniform(-decades, decades, 30), 10) * 10 ** rng.uniform(-decades, decades, 300)
+    bars[:, :VOLUME] = level[:, None]
+    values = column(compute(DEFAULT, times, bars), "sma_20")
+    for row in range(19, 300):
+        assert values[row] == pytest.approx(exact(level[row - 19 : row + 1])[0], rel=1e-11)
+
+
+@given(st.floats(1e-8, 1e8), st.floats(1e-15, 3.0), st.sampled_from([-1, 1]))
+def test_a_log_return_is_exact_whatever_the_move(past: float, move: float, sign: int) -> None:
+    value = past * math.exp(sign * move)
+    with decimal.localcontext(prec=40):
+        expected = float((Decimal(value) / Decimal(past)).ln())
+    assert log_return(value, past) == pytest.approx(expected, rel=1e-15, abs=0.0)
 
 
 def test_a_market_that_does_not_move_has_finite_features_at_once() -> None:
