@@ -62,10 +62,12 @@ class SignalPath:
         """Told which instruments beside those traded the service reads."""
         self.heard: Callable[[], int] = lambda: account.clock.now
         """The market time up to which the feed has told everything."""
+        self._model: Model | None = None
         self._serve(service)
 
     async def run(self, frames: "asyncio.Queue[Frame]") -> None:
         """Take frames for ever, and decide without a reference whose time is up."""
+        self._adopt()
         while True:
             frame = await self._next(frames)
             if frame is None:
@@ -90,8 +92,7 @@ class SignalPath:
         Raises:
             VenueUnavailable: history is missing; the bar waits, its decision says `gap`.
         """
-        if self._keeper.current is not None:
-            self._serve(self._keeper.current.service)
+        self._adopt()
         self.settle(frame.market_time)
         track = self._tracks[frame.instrument]
         bar = self._closed(track, frame) if frame.kline.closed else None
@@ -122,16 +123,31 @@ class SignalPath:
         while self._sends:
             await asyncio.gather(*self._sends, return_exceptions=True)
 
-    def _serve(self, service: FeatureService) -> None:
-        """Compute a service from here on, and listen to the references it reads."""
-        if self._traded[0].service is service:
+    def _adopt(self) -> None:
+        """Take over the keeper's model; one of another service once its references are heard."""
+        model = self._keeper.current
+        if model is None or model is self._model:
             return
+        if model.service is not self._service:
+            beside = self._beside(model.service)
+            others = [one for each in beside for one in each if one is not None and one not in self._traded]
+            self.on_references([one.instrument for one in others])
+            if any(one.next_open_time is None for one in others):
+                return
+            self._serve(model.service)
+        self._model = model
+
+    def _serve(self, service: FeatureService) -> None:
+        """Compute a service from the next row on."""
         self._service = service
-        for track in self._traded:
-            ids = reference_ids(service.extras, track.instrument.id)
-            track.serve(service, [self._reference(ids[name]) for name in service.extras])
+        for track, references in zip(self._traded, self._beside(service), strict=True):
+            track.serve(service, references)
         log.info("features of %s %.12s", service.name, service.content_hash)
-        self.on_references([track.instrument for track in self._tracks.values() if track.features is None])
+
+    def _beside(self, service: FeatureService) -> list[list[Track | None]]:
+        """For each traded instrument the references that the service reads."""
+        ids = [reference_ids(service.extras, track.instrument.id) for track in self._traded]
+        return [[self._reference(each[name]) for name in service.extras] for each in ids]
 
     def _reference(self, name: str) -> Track | None:
         if name not in self._tracks and name in INSTRUMENTS:
@@ -228,9 +244,7 @@ class SignalPath:
             track.decided.discard(bar.open_time)
 
     def _decide(self, track: Track, bar: ClosedBar, hold_for: Reason | None, received: float, known: int) -> None:
-        model = self._keeper.current
-        if model is not None and model.service is not self._service:
-            model = None  # it came while a row waited for references; the next frame changes the service
+        model = self._model
         book = self._book(track)
         choice, vector = self._choose(track, bar, hold_for, model, book)
         decision_id = f"{self._account.journal.id}-{self._account.journal.next_seq}"

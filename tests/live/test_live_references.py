@@ -166,12 +166,16 @@ async def test_the_bundle_names_the_service_and_a_swap_changes_it(tmp_path: Path
     await world.take(bar_frame(NOW, name=SOL))
     world.keeper.current = load_model(tmp_path / "ref", Version("bitacora", 2, digest))
     await world.take(bar_frame(NOW + BAR, name=SOL))
-    await world.take(bar_frame(NOW + BAR, name=BTC))
-    first, second = world.of("decision")
-    assert (first["service_hash"], first["reason"]) == (DEFAULT.content_hash, "no_model")
-    assert (second["service_hash"], second["reason"]) == (DEFAULT_REF.content_hash, "model")
     assert heard == [BTC]
-    assert same(second["features"], batch(DEFAULT_REF, NOW + BAR)[-1])
+    await world.take(bar_frame(NOW + 2 * BAR, closed=False, name=BTC))
+    for name in (SOL, BTC):
+        await world.take(bar_frame(NOW + 2 * BAR, name=name))
+    *before, last = world.of("decision")
+    assert {(r["service_hash"], r["reason"]) for r in before} == {(DEFAULT.content_hash, "no_model")}, (
+        "until it is heard"
+    )
+    assert (len(before), last["service_hash"], last["reason"]) == (2, DEFAULT_REF.content_hash, "model")
+    assert same(last["features"], batch(DEFAULT_REF, NOW + 2 * BAR)[-1])
 
 
 def test_a_bundle_of_a_service_that_live_cannot_hear_is_refused(tmp_path: Path) -> None:
