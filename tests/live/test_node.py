@@ -114,7 +114,7 @@ def test_live_trades_a_promoted_model_swaps_it_and_stops_with_exact_books(
     _assert_no_secret(node, metrics)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_model_of_references_is_served_beside_bars_that_are_not_traded(
     venue: Exchange, registry: FakeRegistry, tmp_path: Path
 ) -> None:
