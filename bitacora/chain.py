@@ -13,14 +13,16 @@ from typing import Any
 import polars as pl
 
 from bitacora.registry import ModelVersion, Registry
+from feature_store.inputs import reference_ids
 from feature_store.service import DEFAULT, FeatureService, services
+from feature_store.stored import TABLES
 from lake.bundle import Manifest
 from lake.errors import BitacoraError, NothingStored
 from lake.intervals import Interval, to_us
 from lake.storage import Lake
+from lake.table import Table
 from lake.tables import table
 from lake.tables.bars import RAW_BARS
-from lake.tables.features import FEATURES_5M
 from lake.tables.trading import DECISION_EVENTS, DECISIONS, FILLS, ORDERS
 
 LIVE_STREAMS = ("ws:kline_5m", "rest:klines_5m")
@@ -117,20 +119,31 @@ class Books:
         """Instrument and open time of the decided bars that gold holds features for."""
         times = [row["open_time"] for row in decisions]
         try:
-            scan = self.lake.scan(FEATURES_5M).filter(pl.col("open_time").is_in(times))
-            return set(scan.select("instrument", "open_time").collect().iter_rows())
+            scans = [self.lake.scan(table).filter(pl.col("open_time").is_in(times)) for table in self._golds(decisions)]
+            return {row for scan in scans for row in scan.select("instrument", "open_time").collect().iter_rows()}
         except NothingStored:
             return set()
+
+    @staticmethod
+    def _golds(decisions: list[Row]) -> list[Table]:
+        """The gold tables of the services that decided; of one that is not installed, the default's."""
+        services = Services().by_hash
+        names = {services.get(row["service_hash"], DEFAULT).name for row in decisions}
+        return [TABLES[name] for name in sorted(names) if name in TABLES]
 
     def raw_bars(self, decisions: list[Row]) -> pl.DataFrame:
         """Bronze rows of live's streams that any of the decisions' features can depend on, oldest first."""
         if not decisions:
             return pl.DataFrame(schema={"instrument": pl.String})
         times = [to_us(row["open_time"]) for row in decisions]
-        period = DEFAULT.periods
+        period, services = DEFAULT.periods, Services().by_hash
+        names = {row["instrument"] for row in decisions}
+        for row in decisions:
+            used = services.get(row["service_hash"])
+            names |= set(reference_ids(used.extras, row["instrument"]).values()) if used else set()
         window = Interval(min(period.scan_start(t) for t in times), max(times) + period.bar_us)
         rows = self.lake.scan(RAW_BARS, window).filter(
-            pl.col("stream").is_in(LIVE_STREAMS), pl.col("instrument").is_in({r["instrument"] for r in decisions})
+            pl.col("stream").is_in(LIVE_STREAMS), pl.col("instrument").is_in(names)
         )
         wanted = ("stream", "instrument", "event_time", "payload", "payload_hash", "received_time")
         return rows.select(wanted).sort("instrument", "event_time", "received_time").collect()

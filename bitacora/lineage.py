@@ -157,11 +157,10 @@ class Tracer:
         key = (decision["instrument"], decision["service_hash"])
         if key not in self._recomputed:
             service = self.services.get(decision["service_hash"])
-            rows = self.raw.filter(self.raw["instrument"] == decision["instrument"])
             chosen = [d["frame_hash"] for d in self.decisions.values() if d["instrument"] == decision["instrument"]]
             try:
                 self._recomputed[key] = (
-                    recompute(service, rows, chosen)
+                    recompute(service, self.raw, decision["instrument"], chosen)
                     if service
                     else f"feature service {decision['service_hash']} is not installed here"
                 )

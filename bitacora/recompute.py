@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 import polars as pl
 
+from feature_store.alignment import Observations, widened
+from feature_store.inputs import reference_ids
 from feature_store.scan import compute
 from feature_store.service import FeatureService
 from lake.errors import BadInput
@@ -35,13 +37,25 @@ class Recomputed:
         return self.features[max(0, at - window + 1) : at + 1]
 
 
-def recompute(service: FeatureService, rows: pl.DataFrame, chosen: Iterable[str]) -> Recomputed:
+def recompute(service: FeatureService, rows: pl.DataFrame, instrument: str, chosen: Iterable[str]) -> Recomputed:
     """Scan one instrument's raw rows; where a bar was received twice, the row a decision names counts, else the first.
+
+    Args:
+        rows: of every instrument; those of the service's references stand beside the instrument's own.
 
     Raises:
         BadInput: a payload does not parse, or is not what its hash says.
     """
-    preferred = set(chosen)
+    times, table, hashes = _bars(rows.filter(pl.col("instrument") == instrument), set(chosen))
+    observed = {}
+    for name, other in reference_ids(service.extras, instrument).items():
+        open_times, bars, _ = _bars(rows.filter(pl.col("instrument") == other), set(chosen))
+        observed[name] = Observations.closes(open_times, bars, service.periods.bar_us)
+    return Recomputed(times, compute(service, times, widened(service, times, table, observed)[0]), hashes)
+
+
+def _bars(rows: pl.DataFrame, preferred: set[str]) -> tuple[npt.NDArray[np.int64], Floats, dict[int, list[str]]]:
+    """Open times [n], bars [n, 5] and by open time the hashes of one instrument's raw rows."""
     bars: dict[int, list[float]] = {}
     hashes: dict[int, list[str]] = {}
     for row in rows.iter_rows(named=True):
@@ -57,7 +71,7 @@ def recompute(service: FeatureService, rows: pl.DataFrame, chosen: Iterable[str]
         hashes.setdefault(kline.open_time, []).append(found)
     times = np.array(sorted(bars), dtype=np.int64)
     table = np.array([bars[int(t)] for t in times], dtype=np.float64).reshape(-1, 5)
-    return Recomputed(times, compute(service, times, table), hashes)
+    return times, table, hashes
 
 
 @dataclass(slots=True)

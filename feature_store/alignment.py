@@ -11,14 +11,10 @@ from typing import Final
 import numpy as np
 import polars as pl
 
-from feature_store.inputs import REFERENCES, SERIES
+from feature_store.inputs import GRACE, REFERENCE_NAMES, SERIES
 from feature_store.service import FeatureService
 from feature_store.view import CLOSE, Floats, Times
-from lake.intervals import SECOND
 from lake.tables.bars import PUBLICATION_DELAY
-
-GRACE: Final = 5 * SECOND
-"""How long after its close a row waits for the reference bars of that close, by market time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +76,11 @@ def widened(
     """
     event_times = open_times + service.periods.bar_us
     known = event_times + (PUBLICATION_DELAY if len(open_times) else 0)
-    references = {reference.name for reference in REFERENCES}
     ages = {series.name: series.max_age_us for series in SERIES}
     columns = [bars]
     for name in service.extras:
         source = observed.get(name, NOTHING)
-        if name in references:
+        if name in REFERENCE_NAMES:
             values, arrived = same_instant(event_times, source)
             known = np.maximum(known, arrived)
         else:

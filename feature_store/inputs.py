@@ -4,10 +4,11 @@ A row of inputs is one flat array; an input's place in it never changes, so a ne
 kernels only what its views name.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from lake.intervals import DAY, HOUR, MINUTE
+from lake.intervals import DAY, HOUR, MINUTE, SECOND
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,17 @@ class Series:
 
 
 REFERENCES: Final = (Reference("btc_close", "BTC"), Reference("eth_close", "ETH"))
+REFERENCE_NAMES: Final = frozenset(reference.name for reference in REFERENCES)
+GRACE: Final = 5 * SECOND
+"""How long after its close a row waits for the reference bars of that close, by market time."""
+
+
+def reference_ids(extras: Iterable[str], instrument: str) -> dict[str, str]:
+    """Ids of the instruments behind a service's reference inputs, by input name: same venue and quote."""
+    venue, _, symbol = instrument.partition(":")
+    quote, wanted = symbol.partition("/")[2], set(extras)
+    return {one.name: f"{venue}:{one.base}/{quote}" for one in REFERENCES if one.name in wanted}
+
 
 _DAILY = 3 * DAY
 _DERIVATIVES = (

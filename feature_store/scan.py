@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from feature_store.errors import BarsRefused
 from feature_store.fuse import Scan, fused_scan
-from feature_store.inputs import REFERENCES, place
+from feature_store.inputs import REFERENCE_NAMES, place
 from feature_store.period import WARM_UP_BARS, Periods
 from feature_store.service import FeatureService
 from feature_store.view import BAR_COLUMNS, VOLUME, Floats, Times
@@ -131,9 +131,6 @@ def _sound(values: list[float], references: int) -> bool:
         return False
     references += 5
     return not any(abs(value) == inf or (value <= 0 and i < references) for i, value in enumerate(values[5:], 5))
-
-
-REFERENCE_NAMES = frozenset(reference.name for reference in REFERENCES)
 
 
 def _refuse_first(times: Times, bad: npt.NDArray[np.bool_], expected: str) -> None:

@@ -17,7 +17,7 @@ from there on, and the next period's where it lies in its warm-up; so does a cha
 may count. A table that does not exist yet leaves nulls. When the service changed, everything is built anew.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 from feature_store.alignment import Observations, observations, widened
-from feature_store.inputs import REFERENCES
+from feature_store.inputs import reference_ids
 from feature_store.period import Periods
 from feature_store.scan import compute_period
 from feature_store.service import DEFAULT, FeatureService, services
@@ -71,7 +71,7 @@ def _instrument_rows(
 ) -> pl.DataFrame:  # fmt: skip
     bars = held[instrument]
     times = bars["open_time"].dt.epoch("us").to_numpy()
-    names = reference_ids(service, (instrument,))
+    names = reference_ids(service.extras, instrument)
     observed = {name: _closes(held[other]) for name, other in names.items() if other in held}
     observed |= {} if told is None else observations(told, service, instrument)
     matrix, complete = widened(service, times, bars.select(BAR).to_numpy(), observed)
@@ -99,16 +99,6 @@ def _instrument_rows(
         .with_columns(**columns)
         .select(table_of(service).schema.names)
     )
-
-
-def reference_ids(service: FeatureService, instruments: Iterable[str]) -> dict[str, str]:
-    """Instrument ids of the references that the service reads, by input name: same venue and quote."""
-    found: dict[str, str] = {}
-    for instrument in instruments:
-        venue, _, symbol = instrument.partition(":")
-        quote = symbol.partition("/")[2]
-        found |= {r.name: f"{venue}:{r.base}/{quote}" for r in REFERENCES if r.name in service.extras}
-    return found
 
 
 def _closes(bars: pl.DataFrame) -> Observations:
@@ -143,7 +133,8 @@ def bars_of_period(
     lake: Lake, version: int, service: FeatureService, period_start: int, names: tuple[str, ...]
 ) -> pl.DataFrame:
     """The bars that the rows of one period depend on, references' among them, in the service's timeframe."""
-    names = tuple(dict.fromkeys((*names, *(other for n in names for other in reference_ids(service, (n,)).values()))))
+    others = (other for name in names for other in reference_ids(service.extras, name).values())
+    names = tuple(dict.fromkeys((*names, *others)))
     interval = _scanned(service, period_start)
     first, last = (month_of(interval.start), month_of(interval.end - 1))
     bars = (

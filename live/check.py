@@ -28,9 +28,10 @@ def check(home: Path) -> int:
 
 def _installation() -> str:
     """Import the signal path and run the kernels once, as a start would."""
-    from live.wiring import warm_up
+    from feature_store.service import DEFAULT
+    from live.model import warm_up
 
-    warm_up()
+    warm_up(DEFAULT)
     return "installation: kernels, ONNX runtime and venue client load"
 
 
@@ -58,7 +59,6 @@ def _journal(home: Path) -> str:
 
 
 def _bundle(home: Path) -> str:
-    from feature_store.service import DEFAULT
     from live.keeper import read_current
     from live.model import load_model
 
@@ -66,5 +66,5 @@ def _bundle(home: Path) -> str:
     version = read_current(folder)
     if version is None:
         return "model: none on disk"
-    load_model(folder / version.manifest_sha256, version, DEFAULT)
+    load_model(folder / version.manifest_sha256, version)
     return f"model: {version.model_name} version {version.model_version} verified"

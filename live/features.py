@@ -5,11 +5,17 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from feature_store.period import Periods
 from feature_store.scan import Stream
 from feature_store.service import FeatureService
-from feature_store.view import Floats
+from feature_store.view import Floats, Times
 from live.bars import ClosedBar
 from live.model import MAX_WINDOW
+
+
+def history_start(periods: Periods, open_time: int) -> int:
+    """The first open time that a decision on the bar at `open_time` can depend on, windows included."""
+    return periods.scan_start(open_time - MAX_WINDOW * periods.bar_us)
 
 
 class LiveFeatures:
@@ -25,20 +31,14 @@ class LiveFeatures:
         """Open time of the bar that follows without a gap; None until seeded."""
         return self._stream.next_open_time
 
-    def history_start(self, open_time: int) -> int:
-        """The first open time that a decision on the bar at `open_time` can depend on, windows included."""
-        periods = self._service.periods
-        return periods.scan_start(open_time - MAX_WINDOW * periods.bar_us)
+    def seed(self, open_times: Times, rows: Floats) -> None:
+        """Start anew from bars in time order, float64[n, len(service.given)]."""
+        self._rows = deque(self._stream.seed(open_times, rows), maxlen=MAX_WINDOW)
+        self.bars_seen = len(open_times)
 
-    def seed(self, bars: Sequence[ClosedBar]) -> None:
-        """Start anew from bars in time order."""
-        times = np.array([bar.open_time for bar in bars], np.int64)
-        values = np.array([bar.values for bar in bars], np.float64).reshape(len(bars), 5)
-        self._rows = deque(self._stream.seed(times, values), maxlen=MAX_WINDOW)
-        self.bars_seen = len(bars)
-
-    def update(self, bar: ClosedBar) -> None:
-        self._rows.append(self._stream.update(bar.open_time, np.array(bar.values)))
+    def update(self, bar: ClosedBar, beside: Sequence[float] = ()) -> None:
+        """Take one bar and the closes of the service's references, NaN where there is none."""
+        self._rows.append(self._stream.update(bar.open_time, np.array((*bar.values, *beside))))
         self.bars_seen += 1
 
     def is_warm(self, window: int) -> bool:

@@ -10,7 +10,7 @@ import contextlib
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Protocol
@@ -70,9 +70,11 @@ class Feed:
         """Frames; in lockstep also where the market stands."""
         self._lockstep = lockstep
         self._socket: aiohttp.ClientWebSocketResponse | None = None
+        self._sending: set[asyncio.Future[None]] = set()
         self.prices: dict[str, Decimal] = {}
         self.last_event: dict[str, float] = {}
-        self.connects = 0
+        self.connects = self.market_time = 0
+        """How often connected; the newest market time among the bars' events."""
         self.on_event: Callable[[], None] = lambda: None
         """Called after every event that moved the market clock."""
 
@@ -117,11 +119,26 @@ class Feed:
     async def advance(self) -> None:
         """In lockstep: let the market go on. Without a connection it stands anyway, and is asked to again."""
         if self._socket is not None and not self._socket.closed:
-            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-                await self._socket.send_str(ADVANCE)
+            await self._send(ADVANCE)
 
-    def _subscription(self) -> dict[str, object]:
-        symbols = [symbol.lower() for symbol in self._by_symbol]
+    def watch(self, instruments: Iterable[Instrument]) -> None:
+        """Listen to bars of further instruments, from now on and after every connect."""
+        new = {one.venue_symbol: one.id for one in instruments if one.venue_symbol not in self._by_symbol}
+        self._by_symbol |= new
+        if new and self._socket is not None and not self._socket.closed:
+            text = orjson.dumps(self._subscription(new)).decode()
+            sending = asyncio.ensure_future(self._send(text))
+            self._sending.add(sending)
+            sending.add_done_callback(self._sending.discard)
+
+    async def _send(self, text: str) -> None:
+        """A socket that closes meanwhile is replaced, and the next one subscribes to everything."""
+        if self._socket is not None:
+            with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                await self._socket.send_str(text)
+
+    def _subscription(self, to: Iterable[str] | None = None) -> dict[str, object]:
+        symbols = [symbol.lower() for symbol in (self._by_symbol if to is None else to)]
         streams = [f"{symbol}@kline_5m" for symbol in symbols]
         if self._market is not None:
             streams += [stream for symbol in symbols for stream in self._market.streams(symbol)]
@@ -161,6 +178,7 @@ class Feed:
             log.warning("market feed: event skipped: %s", error)
             return None
         received = time.monotonic()
+        self.market_time = max(self.market_time, market_time)
         self._clock.observe(market_time)
         self.prices[instrument_id], self.last_event[instrument_id] = price, received
         self.on_event()

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import orjson
 
-from feature_store.service import FeatureService
 from lake.errors import BundleRejected, Unavailable
 from live.account import Account
 from live.model import Model, load_model
@@ -33,8 +32,8 @@ KEPT = 5
 class ModelKeeper:
     """`current` is swapped by one assignment: a decision sees the old model or the new one, never a mixture."""
 
-    def __init__(self, folder: Path, service: FeatureService, account: Account, registry: Registry | None) -> None:
-        self._folder, self._service, self._account, self._registry = folder, service, account, registry
+    def __init__(self, folder: Path, account: Account, registry: Registry | None) -> None:
+        self._folder, self._account, self._registry = folder, account, registry
         self.current: Model | None = None
         self.on_swap: Callable[[Model], None] = lambda model: None
         self._refused: set[Version] = set()
@@ -93,7 +92,7 @@ class ModelKeeper:
     async def _load(self, version: Version) -> None:
         folder = self._folder / version.manifest_sha256
         try:
-            model = await asyncio.to_thread(load_model, folder, version, self._service)
+            model = await asyncio.to_thread(load_model, folder, version)
         except BundleRejected as error:
             shutil.rmtree(folder, ignore_errors=True)
             self._refuse(version, str(error))

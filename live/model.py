@@ -11,7 +11,10 @@ from typing import Any
 import numpy as np
 import onnxruntime
 
-from feature_store.service import FeatureService
+from feature_store.errors import UnknownService
+from feature_store.inputs import REFERENCE_NAMES
+from feature_store.scan import Stream
+from feature_store.service import FeatureService, service
 from feature_store.view import Floats
 from lake.bundle import MODEL_FILE, Manifest, verify_bundle
 from lake.errors import BitacoraError, BundleRejected
@@ -20,13 +23,14 @@ from market.policy import PolicyParameters
 
 MAX_WINDOW = 512
 """Longest window of feature rows live keeps per instrument."""
+TIMEFRAME = "5m"
 
 
 class Model:
     """One verified version. `predict` is its expected net return over the horizon, a fraction."""
 
     def __init__(self, version: Version, manifest: Manifest, session: Any, service: FeatureService) -> None:
-        self.version, self.manifest = version, manifest
+        self.version, self.manifest, self.service = version, manifest, service
         self._session = session
         self.columns = np.array([service.feature_names.index(name) for name in manifest.features])
         self.window = manifest.window
@@ -50,22 +54,24 @@ class Model:
         return float(output.reshape(-1)[0])
 
 
-def load_model(folder: Path, version: Version, service: FeatureService) -> Model:
-    """Verify a bundle on disk and make it ready.
+def load_model(folder: Path, version: Version) -> Model:
+    """Verify a bundle on disk and make it ready, the kernels of the feature service it names compiled.
 
     Raises:
         BundleRejected: a digest, the feature service, the window, the policy or the graph's signature does not fit.
     """
     manifest = verify_bundle(folder, version.manifest_sha256)
-    _check_manifest(manifest, service)
+    features = _service_of(manifest)
+    _check_manifest(manifest, features)
     graph = (folder / MODEL_FILE).read_bytes()
     if hashlib.sha256(graph).hexdigest() != manifest.files[MODEL_FILE]:
         raise BundleRejected(f"{folder.name}/{MODEL_FILE} changed while it was read.")
     try:
         session = onnxruntime.InferenceSession(graph, _options(), providers=["CPUExecutionProvider"])
         _check_signature(session, manifest)
-        model = Model(version, manifest, session, service)
+        model = Model(version, manifest, session, features)
         model.predict(np.ones((manifest.window, len(manifest.features))))
+        warm_up(features)
     except BundleRejected:
         raise
     except (BitacoraError, ValueError, TypeError) as error:
@@ -80,6 +86,26 @@ def _options() -> Any:
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 3
     return options
+
+
+def warm_up(features: FeatureService) -> None:
+    """Compile or load a service's kernels before the first bar needs them."""
+    times = np.arange(2, dtype=np.int64) * features.periods.bar_us
+    Stream(features).seed(times, np.ones((2, len(features.given))))
+
+
+def _service_of(manifest: Manifest) -> FeatureService:
+    try:
+        found = service(manifest.feature_service)
+    except UnknownService as error:
+        raise BundleRejected(f"{error}. Train it again, or run the live version it belongs to.") from None
+    unheard = sorted(set(found.extras) - REFERENCE_NAMES)
+    if unheard or found.timeframe != TIMEFRAME:
+        raise BundleRejected(
+            f"feature service {found.name}: expected {TIMEFRAME} bars and references, which live hears, "
+            f"found {found.timeframe} and {', '.join(unheard) or 'nothing else'}."
+        )
+    return found
 
 
 def _check_manifest(manifest: Manifest, service: FeatureService) -> None:

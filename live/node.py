@@ -191,9 +191,11 @@ class Node:
 
 
 def _import_signal_path() -> Any:
-    from live.wiring import warm_up, wire
+    from feature_store.service import DEFAULT
+    from live.model import warm_up
+    from live.wiring import wire
 
-    warm_up()
+    warm_up(DEFAULT)
     return wire
 
 

@@ -10,44 +10,37 @@ import logging
 import math
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from decimal import Decimal
 from typing import Any
 
 import numpy as np
 
 from feature_store.errors import BarsRefused
+from feature_store.inputs import reference_ids
 from feature_store.service import FeatureService
 from feature_store.view import Floats
 from lake.errors import BundleRejected
-from lake.instruments import Instrument
+from lake.instruments import INSTRUMENTS, Instrument
 from lake.intervals import SECOND, format_time
 from lake.journal import Record
 from live.account import Account
 from live.bars import REST_STREAM, ClosedBar, bars_of_records, missing_ranges
 from live.decide import Book, Choice, Reason, choose, hold, is_stale
 from live.errors import VenueUnavailable
-from live.features import LiveFeatures
+from live.features import history_start
 from live.feed import Frame, Reader, bar_of, fetch_bars
 from live.keeper import ModelKeeper
 from live.model import Model
 from live.orders import ZERO, OrderRequest, OrderType, Side
 from live.risk import Gateway
+from live.tracks import Row, Track
 
 log = logging.getLogger("live.signals")
+LOOK_SECONDS = 0.05
+"""How often to look at the market clock while a row waits for its references."""
 PUBLICATION_US = 30 * SECOND
 """Market time within which a closed bar surely shows in REST."""
-
-
-@dataclass(slots=True)
-class Track:
-    """One instrument: its features, bars that wait until the gap before them is closed, and which of those bars
-    have their decision already."""
-
-    traded: Instrument
-    features: LiveFeatures
-    waiting: list[ClosedBar] = field(default_factory=list)
-    decided: set[int] = field(default_factory=set)
 
 
 class SignalPath:
@@ -60,19 +53,38 @@ class SignalPath:
         self._account, self._gateway, self._reader, self._keeper = account, gateway, reader, keeper
         self._service, self._capital, self._max_order = service, capital, max_order_notional
         self.bar_us = service.periods.bar_us
-        self._tracks = {name: Track(each, LiveFeatures(service)) for name, each in traded.items()}
+        self._tracks = {name: Track(each, service.periods) for name, each in traded.items()}
+        self._traded = tuple(self._tracks.values())
         self._replayed: list[Record] = account.journal.replayed
         self._sends: set[asyncio.Task[Any]] = set()
         self.on_decision: Callable[[Reason, float], None] = lambda reason, seconds: None
+        self.on_references: Callable[[list[Instrument]], None] = lambda instruments: None
+        """Told which instruments beside those traded the service reads."""
+        self.heard: Callable[[], int] = lambda: account.clock.now
+        """The market time up to which the feed has told everything."""
+        self._model: Model | None = None
+        self._serve(service)
 
     async def run(self, frames: "asyncio.Queue[Frame]") -> None:
-        """Take frames for ever."""
+        """Take frames for ever, and decide without a reference whose time is up."""
+        self._adopt()
         while True:
-            frame = await frames.get()
+            frame = await self._next(frames)
+            if frame is None:
+                self.settle(self.heard())
+                continue
             try:
                 await self.take(frame)
             except (VenueUnavailable, BarsRefused) as error:
                 log.warning("%s waits for its history: %s", frame.instrument, error)
+
+    async def _next(self, frames: "asyncio.Queue[Frame]") -> Frame | None:
+        """The next frame, or None where a row waits for references and none came for a moment."""
+        waits = any(track.rows for track in self._traded)
+        try:
+            return await asyncio.wait_for(frames.get(), LOOK_SECONDS if waits else None)
+        except TimeoutError:
+            return None
 
     async def take(self, frame: Frame) -> None:
         """Take one frame: an open bar only says where history must reach, a closed one ends in a decision.
@@ -80,27 +92,90 @@ class SignalPath:
         Raises:
             VenueUnavailable: history is missing; the bar waits, its decision says `gap`.
         """
+        self._adopt()
+        self.settle(frame.market_time)
         track = self._tracks[frame.instrument]
         bar = self._closed(track, frame) if frame.kline.closed else None
         if bar is not None:
             track.waiting.append(bar)
         try:
             await self._close_gap(track, frame.kline.open_time, frame.market_time)
+            await self._bring_references(track, frame)
         except VenueUnavailable:
-            if bar is not None:
-                self._decide(track, bar, hold_for=Reason.GAP, received=frame.received)
+            if bar is not None and track.features is not None:
+                self._decide(track, bar, Reason.GAP, frame.received, max(bar.market_time, bar.close_time))
                 track.decided.add(bar.open_time)
             raise
         self._take_waiting(track, bar, frame.received)
+        self.settle(frame.market_time)
+
+    def settle(self, now: int) -> None:
+        """Decide on the rows that have their references, or need not wait for them any more at market time `now`."""
+        for track in self._traded:
+            while track.rows and track.is_complete(track.rows[0].bar.open_time, now):
+                row = track.rows.popleft()
+                known = track.take(row.bar)
+                if row.decide:
+                    self._decide(track, row.bar, row.hold_for, row.received, known)
 
     async def drain(self) -> None:
         """Wait until every order handed over has its reply booked."""
         while self._sends:
             await asyncio.gather(*self._sends, return_exceptions=True)
 
+    def _adopt(self) -> None:
+        """Take over the keeper's model; one of another service once its references are heard."""
+        model = self._keeper.current
+        if model is None or model is self._model:
+            return
+        if model.service is not self._service:
+            beside = self._beside(model.service)
+            others = [one for each in beside for one in each if one is not None and one not in self._traded]
+            self.on_references([one.instrument for one in others])
+            if any(one.next_open_time is None for one in others):
+                return
+            self._serve(model.service)
+        self._model = model
+
+    def _serve(self, service: FeatureService) -> None:
+        """Compute a service from the next row on."""
+        self._service = service
+        for track, references in zip(self._traded, self._beside(service), strict=True):
+            track.serve(service, references)
+        log.info("features of %s %.12s", service.name, service.content_hash)
+
+    def _beside(self, service: FeatureService) -> list[list[Track | None]]:
+        """For each traded instrument the references that the service reads."""
+        ids = [reference_ids(service.extras, track.instrument.id) for track in self._traded]
+        return [[self._reference(each[name]) for name in service.extras] for each in ids]
+
+    def _reference(self, name: str) -> Track | None:
+        if name not in self._tracks and name in INSTRUMENTS:
+            self._tracks[name] = Track(INSTRUMENTS[name], self._service.periods)
+        return self._tracks.get(name)
+
+    async def _bring_references(self, track: Track, frame: Frame) -> None:
+        """Close the references' gaps before this bar, each asked for once; their history has to be there.
+
+        Raises:
+            VenueUnavailable: a reference has no history yet.
+        """
+        open_time = frame.kline.open_time
+        for other in track.others:
+            if other.next_open_time is None:
+                await self._close_gap(other, open_time, frame.market_time)
+            elif other.next_open_time < open_time > other.asked:
+                other.asked = open_time
+                try:
+                    await self._close_gap(other, open_time, frame.market_time)
+                except VenueUnavailable as error:
+                    log.warning("%s: null for %s meanwhile: %s", other.instrument.id, track.instrument.id, error)
+                else:
+                    self._take_waiting(other, None, frame.received)
+
     def _closed(self, track: Track, frame: Frame) -> ClosedBar | None:
         """Journal the frame of a closed bar as it came and read it; None for one already taken or unsound."""
-        expected = track.features.next_open_time
+        expected = track.next_open_time
         if expected is not None and frame.kline.open_time < expected:
             return None
         if any(waiting.open_time == frame.kline.open_time for waiting in track.waiting):
@@ -112,35 +187,34 @@ class SignalPath:
 
     async def _close_gap(self, track: Track, open_time: int, market_time: int) -> None:
         """Bring the features up to the bar before `open_time`, from the journal and from REST."""
-        expected = track.features.next_open_time
+        expected = track.next_open_time
         if expected is None:
             await self._seed(track, open_time, market_time)
             return
         waiting = [bar.open_time for bar in track.waiting]
         for first, end in missing_ranges(waiting, expected, open_time, self.bar_us):
-            late = await fetch_bars(self._reader, track.traded, first, end, market_time)
-            log.warning("%s: gap of %d bars, %d found", track.traded.id, (end - first) // self.bar_us, len(late))
+            late = await fetch_bars(self._reader, track.instrument, first, end, market_time)
+            log.warning("%s: gap of %d bars, %d found", track.instrument.id, (end - first) // self.bar_us, len(late))
             for bar in late:
                 self._journal(bar)
             track.waiting += late
         self._refuse_unpublished(track, [bar.open_time for bar in track.waiting], open_time, market_time)
 
     async def _seed(self, track: Track, open_time: int, market_time: int) -> None:
-        start = track.features.history_start(open_time)
-        held = bars_of_records(self._replayed, track.traded.id, start)
+        start = history_start(self._service.periods, open_time)
+        held = bars_of_records(self._replayed, track.instrument.id, start)
         held |= {bar.open_time: bar for bar in track.waiting}
         held = {time_: bar for time_, bar in held.items() if time_ < open_time}
         for first, end in missing_ranges(held, start, open_time, self.bar_us):
-            for bar in await fetch_bars(self._reader, track.traded, first, end, market_time):
+            for bar in await fetch_bars(self._reader, track.instrument, first, end, market_time):
                 self._journal(bar)
                 track.waiting.append(bar)
                 held[bar.open_time] = bar
         self._refuse_unpublished(track, held, open_time, market_time)
-        bars = [held[time_] for time_ in sorted(held)]
-        await asyncio.to_thread(track.features.seed, bars)
+        track.hold_history(held[time_] for time_ in sorted(held))
         track.waiting = [bar for bar in track.waiting if bar.open_time >= open_time]
-        log.info("%s: %d bars of history", track.traded.id, len(bars))
-        if all(each.features.next_open_time is not None for each in self._tracks.values()):
+        log.info("%s: %d bars of history", track.instrument.id, len(held))
+        if all(each.next_open_time is not None for each in self._tracks.values()):
             self._replayed = self._account.journal.replayed = []
 
     def _refuse_unpublished(self, track: Track, held: Iterable[int], open_time: int, market_time: int) -> None:
@@ -150,29 +224,27 @@ class SignalPath:
             VenueUnavailable: it is too early to say.
         """
         last = open_time - self.bar_us
-        if (
-            market_time - open_time < PUBLICATION_US
-            and last >= (track.features.next_open_time or 0)
-            and last not in held
-        ):
-            raise VenueUnavailable(f"{track.traded.id}: the bar of {format_time(last)} is not published yet")
+        if market_time - open_time < PUBLICATION_US and last >= (track.next_open_time or 0) and last not in held:
+            raise VenueUnavailable(f"{track.instrument.id}: the bar of {format_time(last)} is not published yet")
 
     def _take_waiting(self, track: Track, newest: ClosedBar | None, received: float) -> None:
         waiting, track.waiting = sorted(track.waiting, key=lambda bar: bar.open_time), []
         for bar in waiting:
             try:
-                track.features.update(bar)
+                track.hold(bar)
             except BarsRefused as error:
                 log.error("bar refused: %s", error)
                 continue
-            if bar.open_time in track.decided:
-                track.decided.discard(bar.open_time)
-            else:
+            for other in self._traded:
+                other.heard_late(track, bar.open_time)
+            if track.features is not None:
                 late = bar is not newest or bar.stream == REST_STREAM
-                self._decide(track, bar, Reason.GAP if late else None, received)
+                decide = bar.open_time not in track.decided
+                track.rows.append(Row(bar, Reason.GAP if late else None, received, decide))
+            track.decided.discard(bar.open_time)
 
-    def _decide(self, track: Track, bar: ClosedBar, hold_for: Reason | None, received: float) -> None:
-        model = self._keeper.current
+    def _decide(self, track: Track, bar: ClosedBar, hold_for: Reason | None, received: float, known: int) -> None:
+        model = self._model
         book = self._book(track)
         choice, vector = self._choose(track, bar, hold_for, model, book)
         decision_id = f"{self._account.journal.id}-{self._account.journal.next_seq}"
@@ -183,7 +255,7 @@ class SignalPath:
             decision_id=decision_id,
             instrument=bar.instrument,
             open_time=bar.open_time,
-            available_time=max(bar.market_time, bar.close_time),
+            available_time=known,
             service_hash=self._service.content_hash,
             features=vector,
             prediction=choice.prediction,
@@ -200,6 +272,7 @@ class SignalPath:
         self, track: Track, bar: ClosedBar, hold_for: Reason | None, model: Model | None, book: Book
     ) -> tuple[Choice, list[float]]:
         """The choice and the vector it saw: the model's columns, or every column while there is no model."""
+        assert track.features is not None
         rows = track.features.rows(model.window if model else 1)
         selected = model.select(rows) if model else rows
         vector = selected[-1].tolist() if len(selected) and bar.open_time == self._last_taken(track) else []
@@ -213,11 +286,12 @@ class SignalPath:
         return choose(_predict(model, selected), book, bar.close, model.parameters, model.cost), vector
 
     def _last_taken(self, track: Track) -> int:
+        assert track.features is not None
         return (track.features.next_open_time or 0) - self.bar_us
 
     def _book(self, track: Track) -> Book:
-        name, ledger = track.traded.id, self._account.ledger
-        traded = self._gateway.instruments.get(name, track.traded)
+        name, ledger = track.instrument.id, self._account.ledger
+        traded = self._gateway.instruments.get(name, track.instrument)
         in_flight = bool(ledger.unsettled(name))
         return Book(traded, ledger.positions.get(name, ZERO), in_flight, self._capital, self._max_order)
 

@@ -2,9 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-import numpy as np
-
-from feature_store.scan import Stream
 from feature_store.service import DEFAULT
 from live.feed import Feed
 from live.keeper import ModelKeeper
@@ -24,19 +21,13 @@ def wire(node: "Node") -> tuple[Feed, ModelKeeper, SignalPath]:
         registry = Registry(node.session, settings.registry_url, settings.model_name, settings.model_alias)
     models = node.home / "live" / "models"
     models.mkdir(parents=True, exist_ok=True)
-    keeper = ModelKeeper(models, DEFAULT, node.account, registry)
+    keeper = ModelKeeper(models, node.account, registry)
     path = SignalPath(
         node.account, node.gateway, node.venue, keeper, DEFAULT, node.traded,
         settings.capital_per_instrument, settings.max_order_notional,
     )  # fmt: skip
+    path.on_references, path.heard = feed.watch, lambda: feed.market_time
     path.on_decision = lambda reason, seconds: node.metrics.latency.observe(seconds)
     node.metrics.prices, node.metrics.last_event = feed.prices, feed.last_event
     node.metrics.model_version = lambda: keeper.current.version.model_version if keeper.current else 0
     return feed, keeper, path
-
-
-def warm_up() -> None:
-    """Compile or load the kernels before the first bar needs them."""
-    bar_us = DEFAULT.periods.bar_us
-    times = np.arange(2, dtype=np.int64) * bar_us
-    Stream(DEFAULT).seed(times, np.ones((2, 5)))

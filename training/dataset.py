@@ -10,16 +10,18 @@ from collections.abc import Sequence
 import numpy as np
 import polars as pl
 
+from feature_store.alignment import Observations, widened
+from feature_store.inputs import reference_ids
 from feature_store.leaks import find_service_leaks
 from feature_store.offline import point_in_time_join
 from feature_store.scan import compute
 from feature_store.service import FeatureService
+from feature_store.stored import table_of
 from feature_store.view import BAR_COLUMNS
 from lake.errors import ContractViolated, NothingStored
 from lake.intervals import Interval, timeframe_us
 from lake.storage import Lake
 from lake.tables.bars import BARS_5M, PUBLICATION_DELAY
-from lake.tables.features import FEATURES_5M
 from training.labels import Floats
 from training.panel import Ints, Panel
 from training.panels import lay_out
@@ -44,7 +46,8 @@ def load_panel(
         NothingStored: a table is missing or an instrument has no bars in the interval.
         ContractViolated: features of another service, or computed twice for a bar.
     """
-    at = {table.name: (versions or {}).get(table.name, lake.version(table)) for table in (BARS_5M, FEATURES_5M)}
+    gold = table_of(service)
+    at = {table.name: (versions or {}).get(table.name, lake.version(table)) for table in (BARS_5M, gold)}
     wanted = pl.col("instrument").is_in(list(instruments))
     bars = (
         lake.scan(BARS_5M, interval, at[BARS_5M.name])
@@ -53,7 +56,7 @@ def load_panel(
         .collect()
     )
     features = (
-        lake.scan(FEATURES_5M, interval, at[FEATURES_5M.name])
+        lake.scan(gold, interval, at[gold.name])
         .filter(wanted)
         .select("instrument", "event_time", "available_time", "service_hash", *service.feature_names)
         .collect()
@@ -75,9 +78,10 @@ def find_stored_leaks(
         NothingStored, ContractViolated: as `load_panel`.
     """
     wanted, found = pl.col("instrument").is_in(list(instruments)), []
-    bars = lake.scan(BARS_5M, None, versions[BARS_5M.name]).filter(wanted)
-    features = lake.scan(FEATURES_5M, None, versions[FEATURES_5M.name]).filter(wanted)
-    both = bars.select("instrument", "open_time", *BAR_COLUMNS).join(
+    bars = lake.scan(BARS_5M, None, versions[BARS_5M.name])
+    gold = table_of(service)
+    features = lake.scan(gold, None, versions[gold.name]).filter(wanted)
+    both = bars.filter(wanted).select("instrument", "open_time", *BAR_COLUMNS).join(
         features.select("instrument", "open_time", "service_hash", *service.feature_names),
         on=["instrument", "open_time"], how="left",
     )  # fmt: skip
@@ -85,13 +89,21 @@ def find_stored_leaks(
     for name in instruments:
         part = rows.filter(pl.col("instrument") == name)
         times = part["open_time"].dt.epoch("us").to_numpy()
-        values = part.select(BAR_COLUMNS).to_numpy()
+        observed = {key: _closes(bars, id_) for key, id_ in reference_ids(service.extras, name).items()}
+        values = widened(service, times, part.select(BAR_COLUMNS).to_numpy(), observed)[0]
         stored = part.select(pl.col(service.feature_names).fill_null(np.nan)).to_numpy()
         absent = part["service_hash"].is_null().to_numpy()
         stored = np.where(absent[:, None], compute(service, times, values), stored)  # nothing stored, nothing to check
         leaks = find_service_leaks(service, times, values, cuts, stored=stored)
         found += [f"{name} {leak}" for leak in leaks]
     return found
+
+
+def _closes(bars: pl.LazyFrame, instrument: str) -> Observations:
+    """A reference's closes and when they were known."""
+    rows = bars.filter(pl.col("instrument") == instrument).select("event_time", "available_time", "close").collect()
+    events, available = (rows[name].dt.epoch("us").to_numpy() for name in ("event_time", "available_time"))
+    return Observations(events, available, rows["close"].to_numpy())
 
 
 def _rows(joined: pl.DataFrame, instrument: str, columns: tuple[str, ...]) -> tuple[Ints, Floats, Floats]:
@@ -113,6 +125,6 @@ def _check(service: FeatureService, instruments: Sequence[str], bars: pl.DataFra
     if hashes or features.is_empty():
         found = ", ".join(sorted(hashes)) or "no rows"
         raise ContractViolated(
-            f"{FEATURES_5M.name}: expected features of service {service.name} {service.content_hash}, found {found}. "
-            "Run jobs.build_features over the interval again."
+            f"{table_of(service).name}: expected features of service {service.name} {service.content_hash}, "
+            f"found {found}. Run jobs.build_features over the interval again."
         )

@@ -65,6 +65,8 @@ def rules(column: str) -> list[Ratio]:
         "bb_lower_20_2": [],
         VOLATILITY: [Ratio("vol·100", {VOLATILITY: 1.0}, scale=100.0)],
         "volume_z_60": [Ratio("volume_z", {"volume_z_60": 1.0})],
+        "corr_btc_60": [Ratio("corr_btc", {"corr_btc_60": 1.0})],
+        "beta_btc_60": [Ratio("beta_btc", {"beta_btc_60": 1.0})],
     }
     if column not in known:
         raise ContractViolated(

@@ -5,6 +5,7 @@ as the last line, a JSON summary. The same table versions and the same seed give
 
   python -m training.train --model gbm
   python -m training.train --model bilstm --set epochs=3 --set hidden=32 --instruments binance:BTC/USDT,binance:ETH/USDT
+  python -m training.train --model gbm --service default_ref_5m
   python -m training.train --model gbm --start 2024-01-01 --end 2024-07-01 --seed 7
 
 Settings (environment): TRAINING_TRACKING_URI, TRAINING_REGISTERED_MODEL, TRAINING_EXPERIMENT, TRAINING_THREADS,
@@ -22,7 +23,8 @@ from typing import Any
 
 import orjson
 
-from feature_store.service import DEFAULT
+from feature_store.service import DEFAULT, FeatureService, service
+from feature_store.stored import TABLES, table_of
 from lake.command import parser, run
 from lake.instruments import INSTRUMENTS
 from lake.instruments import instruments as lookup
@@ -30,7 +32,6 @@ from lake.intervals import DAY, Interval, format_time, parse_time
 from lake.retention import record
 from lake.settings import HomeSettings, LakeSettings, read_settings, refuse_unknown
 from lake.storage import Lake
-from lake.tables.features import FEATURES_5M
 from training import bundle, models, walk_forward
 from training.bundle import Provenance
 from training.panel import Panel
@@ -56,6 +57,8 @@ class Request:
     seed: int
     interval: Interval | None
     plan: WalkForward
+    service: FeatureService = DEFAULT
+    """Whose stored features to train on."""
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -107,8 +110,8 @@ def train(request: Request, lake: Lake, settings: TrainingSettings, home: HomeSe
         record(lake, panel.table_versions, version.name, version.number)
     return {
         "job": "train",
-        "table": FEATURES_5M.name,
-        "version": panel.table_versions[FEATURES_5M.name],
+        "table": table_of(request.service).name,
+        "version": panel.table_versions[table_of(request.service).name],
         "rows": int(panel.features.shape[0] * panel.features.shape[1]),
         "start": format_time(int(panel.open_times[0])),
         "end": format_time(int(panel.open_times[-1])),
@@ -128,7 +131,7 @@ def load(lake: Lake, request: Request) -> Panel:
     """The panel of a request."""
     from training.dataset import load_panel
 
-    return load_panel(lake, DEFAULT, request.instruments, request.interval)
+    return load_panel(lake, request.service, request.instruments, request.interval)
 
 
 def metric_rows(numbers: dict[str, Any]) -> list[tuple[str, float, int]]:
@@ -167,6 +170,7 @@ def _arguments() -> argparse.ArgumentParser:
     line.add_argument("--model", required=True, metavar="NAME", help=f"which kind: {', '.join(models.MODELS)}")
     line.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a field of the model's Config")
     line.add_argument("--instruments", metavar="A,B", help=f"default: {','.join(INSTRUMENTS)}")
+    line.add_argument("--service", choices=tuple(TABLES), default=DEFAULT.name, help=f"default {DEFAULT.name}")
     line.add_argument("--seed", type=int, default=0, help="fixes every random draw of the fit (default 0)")
     line.add_argument("--start", metavar="TIME", help="use bars from here (default: the first)")
     line.add_argument("--end", metavar="TIME", help="use bars before this (default: the last)")
@@ -183,7 +187,9 @@ def _request(args: argparse.Namespace) -> Request:
         far = 200 * 365 * DAY
         interval = Interval(parse_time(args.start) if args.start else 0, parse_time(args.end) if args.end else far)
     plan = WalkForward(args.first_train_days, args.fold_days, args.min_test_days)
-    return Request(args.model, args.set, [i.id for i in lookup(names)], args.seed, interval, plan)
+    return Request(
+        args.model, args.set, [i.id for i in lookup(names)], args.seed, interval, plan, service(args.service)
+    )
 
 
 if __name__ == "__main__":

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from deltalake import DeltaTable
 from small_world import BTC, build, features, frames
 
 from bitacora.lineage import Tracer, command, text
-from bitacora.skew import compare
+from bitacora.skew import compare, late_nulls
+from feature_store.inputs import GRACE
+from feature_store.service import DEFAULT_REF
 from lake.errors import NothingStored, UsageError
 from lake.tables.bars import RAW_BARS
 
@@ -85,6 +88,14 @@ def test_skew_is_zero_between_live_and_gold(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("LAKE_URI", str(tmp_path / "lake"))
     found = compare()
     assert (found["ok"], found["max"], found["compared"]) == (True, 0.0, 1)
+
+
+def test_only_reference_columns_of_a_row_that_waited_the_grace_out_may_be_null() -> None:
+    live = np.full((2, len(DEFAULT_REF.feature_names)), np.nan)
+    excused = late_nulls(DEFAULT_REF, live, np.array([GRACE - 1, GRACE]))
+    assert not excused[0].any()
+    assert [DEFAULT_REF.feature_names[at] for at in np.flatnonzero(excused[1])] == ["corr_btc_60", "beta_btc_60"]
+    assert not late_nulls(DEFAULT_REF, np.zeros_like(live), np.array([GRACE, GRACE])).any()
 
 
 def test_skew_names_the_feature_that_differs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

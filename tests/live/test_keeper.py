@@ -32,7 +32,7 @@ class Setting:
 
     def new_keeper(self) -> ModelKeeper:
         remote = Registry(self.session, self.registry.url, "bitacora", "champion")
-        return ModelKeeper(self.folder / "models", DEFAULT, self.account, remote)
+        return ModelKeeper(self.folder / "models", self.account, remote)
 
     def register(self, version: int, graph: bytes | None = None, **changes: Any) -> str:
         digest = write_bundle(self.folder / f"v{version}", graph, **changes)
@@ -191,18 +191,18 @@ def test_a_whole_bundle_in_anothers_place_is_refused(tmp_path: Path) -> None:
     pinned = Version("bitacora", 1, write_bundle(tmp_path / "a"))
     write_bundle(tmp_path / "b", momentum_graph(gain=-1))
     with pytest.raises(BundleRejected, match="expected SHA-256"):
-        load_model(tmp_path / "b", pinned, DEFAULT)
+        load_model(tmp_path / "b", pinned)
 
 
 def test_a_bundle_with_an_unlisted_file_or_a_link_is_refused(tmp_path: Path) -> None:
     digest = write_bundle(tmp_path / "b")
     version = Version("bitacora", 1, digest)
-    load_model(tmp_path / "b", version, DEFAULT)
+    load_model(tmp_path / "b", version)
     (tmp_path / "b" / "extra.json").write_text("{}")
     with pytest.raises(BundleRejected, match="expected files"):
-        load_model(tmp_path / "b", version, DEFAULT)
+        load_model(tmp_path / "b", version)
     (tmp_path / "b" / "extra.json").unlink()
     (tmp_path / "b" / "model_card.md").rename(tmp_path / "card.md")
     (tmp_path / "b" / "model_card.md").symlink_to(tmp_path / "card.md")
     with pytest.raises(BundleRejected, match="plain file"):
-        load_model(tmp_path / "b", version, DEFAULT)
+        load_model(tmp_path / "b", version)
