@@ -46,6 +46,8 @@ bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/join.py
 	@$(BIN)/python bench/join_feast.py
 	@$(BIN)/python bench/join_spark.py
+	@$(BIN)/python bench/lake_read.py
+	@$(BIN)/python bench/lake_write.py
 	@$(BIN)/python bench/backtest.py
 	@$(BIN)/python bench/l2_backtest.py
 	@$(BIN)/python bench/matching.py
