@@ -6,19 +6,12 @@ from dataclasses import dataclass
 import polars as pl
 
 from feature_store.errors import HashMismatch
-from feature_store.service import CHAIN_1D, DEFAULT, DEFAULT_REF, DERIVATIVES_5M, FeatureService
+from feature_store.service import FeatureService
 from lake.errors import UsageError
 from lake.intervals import Interval, to_datetime
 from lake.storage import Lake
 from lake.table import Table
-from lake.tables.features import FEATURES_5M, FEATURES_CHAIN_1D, FEATURES_DERIVATIVES_5M, FEATURES_REF_5M
-
-TABLES: dict[str, Table] = {
-    DEFAULT.name: FEATURES_5M,
-    DEFAULT_REF.name: FEATURES_REF_5M,
-    DERIVATIVES_5M.name: FEATURES_DERIVATIVES_5M,
-    CHAIN_1D.name: FEATURES_CHAIN_1D,
-}
+from lake.tables.features import SERVICE_TABLES
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +45,12 @@ def table_of(service: FeatureService) -> Table:
     Raises:
         UsageError: no job stores this service; the message lists those that are.
     """
-    if service.name not in TABLES:
+    if service.name not in SERVICE_TABLES:
         raise UsageError(
-            f"service {service.name}: no table of the lake holds it, expected one of {', '.join(TABLES)}. "
+            f"service {service.name}: no table of the lake holds it, expected one of {', '.join(SERVICE_TABLES)}. "
             "Compute it from files: python -m feature_store compute."
         )
-    return TABLES[service.name]
+    return SERVICE_TABLES[service.name]
 
 
 def known_rows(lake: Lake, service: FeatureService, versions: Versions, events: Interval) -> pl.DataFrame:

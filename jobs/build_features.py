@@ -30,7 +30,7 @@ from feature_store.inputs import reference_ids
 from feature_store.period import Periods
 from feature_store.scan import compute_period
 from feature_store.service import DEFAULT, FeatureService, services
-from feature_store.stored import TABLES, table_of
+from feature_store.stored import table_of
 from jobs.command import Job, main, parser
 from jobs.lock import writing
 from jobs.progress import Stages
@@ -41,6 +41,7 @@ from lake.presence import require_rows
 from lake.spark import Merged, merge, spark_schema, spark_session
 from lake.storage import Lake
 from lake.tables import BARS_5M
+from lake.tables.features import SERVICE_TABLES
 
 TASKS_PER_CORE = 2
 SOURCE_STEP = 5 * MINUTE
@@ -257,7 +258,9 @@ def run(job: Job) -> dict[str, Any]:
 def arguments() -> Parser:
     """What every job takes, and the service."""
     options = parser("build_features", __doc__)
-    options.add_argument("--service", choices=tuple(TABLES), default=DEFAULT.name, help=f"default {DEFAULT.name}")
+    options.add_argument(
+        "--service", choices=tuple(SERVICE_TABLES), default=DEFAULT.name, help=f"default {DEFAULT.name}"
+    )
     return options
 
 

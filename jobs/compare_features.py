@@ -1,7 +1,7 @@
 """Compare features: online with gold row by row (skew), and the last days of gold with those before (drift).
 
 Reads   gold features_5m_v1, the online store
-Writes  BITACORA_HOME/metrics/features.json and features.prom (for Prometheus' textfile collector)
+Writes  BITACORA_HOME/metrics/features.json, features.prom (for Prometheus' textfile collector) and features.png
 
 Skew is |online − gold| / max(1, |gold|), a null equal to null only; a row of the store that gold does not hold counts
 as missing. Exit code 65 where skew passes 1e-9 or a row is missing: then live decides on other numbers than
@@ -17,6 +17,7 @@ import polars as pl
 from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
 
 from feature_store.drift import ks, psi
+from feature_store.drift_plot import drift_plot
 from feature_store.online import OnlineStore, service_view
 from feature_store.online_settings import open_store
 from feature_store.service import FeatureService, service
@@ -29,12 +30,16 @@ from lake.intervals import END_OF_TIME
 TOLERANCE = 1e-9
 
 
-def drift(of: FeatureService, rows: pl.DataFrame, days: int, reference_days: int) -> dict[str, dict[str, float]]:
-    """Per column psi and ks of the newest `days` against the `reference_days` before them."""
-    end = rows["event_time"].max()
-    start = end - timedelta(days=days)  # type: ignore[operator]  # a datetime: the caller's rows are not empty
-    now = rows.filter(pl.col("event_time") > start)
-    before = rows.filter(pl.col("event_time") <= start, pl.col("event_time") > start - timedelta(days=reference_days))
+def periods(rows: pl.DataFrame, days: int, reference_days: int) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The rows of the `reference_days` before the newest `days`, and of those; `rows` are not empty."""
+    start = rows["event_time"].max() - timedelta(days=days)  # type: ignore[operator]  # a datetime
+    time = pl.col("event_time")
+    before = rows.filter(time <= start, time > start - timedelta(days=reference_days))
+    return before, rows.filter(time > start)
+
+
+def drift(of: FeatureService, before: pl.DataFrame, now: pl.DataFrame) -> dict[str, dict[str, float]]:
+    """Per column psi and ks of the rows now against those before."""
     found = {}
     for name in of.feature_names:
         a, b = (one[name].cast(pl.Float64).fill_null(np.nan).to_numpy() for one in (before, now))
@@ -74,7 +79,8 @@ def run(job: Job) -> dict[str, Any]:
     require_hash(of, rows["service_hash"], table.name)
     with open_store(job.home) as store:
         apart, compared, missing = skew(of, rows, store)
-    moved = drift(of, rows, arguments.days, arguments.reference_days)
+    before, now = periods(rows, arguments.days, arguments.reference_days)
+    moved = drift(of, before, now)
     features = {name: moved[name] | {"skew": apart[name]} for name in of.feature_names}
     worst = max(apart.values())
     result = {
@@ -82,6 +88,7 @@ def run(job: Job) -> dict[str, Any]:
         "missing": missing, "skew": worst if np.isfinite(worst) else None, "features": features,
     }  # fmt: skip
     _report(job, result)
+    drift_plot(before, now, moved, job.home.home / "metrics" / "features.png")
     if worst > TOLERANCE or missing:
         raise ContractViolated(
             f"{of.name}: {missing} online rows are not in gold, largest skew {worst}, expected 0 and at most "

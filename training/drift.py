@@ -1,4 +1,4 @@
-"""Log what `jobs.compare_features` measured to MLflow: psi, ks and skew of every feature, and the file itself."""
+"""Log what `jobs.compare_features` measured to MLflow: psi, ks and skew of every feature, its files and picture."""
 
 import json
 import math

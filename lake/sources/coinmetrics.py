@@ -20,7 +20,10 @@ NAMES = {
     "FlowInExNtv": ("exchange_inflow", 3e4),
     "FlowOutExNtv": ("exchange_outflow", 3e4),
     "HashRate": ("hash_rate", 9e8),
+    "CapMVRVCur": ("mvrv", 2.0),
 }
+"""Theirs to ours and its level. One metric that needs a key (TxTfrValAdjUSD, NVTAdj, CapRealUSD) refuses the whole
+request."""
 PAGE = 1000
 PATH = "/v4/timeseries/asset-metrics"
 
@@ -77,5 +80,6 @@ SOURCE = Source(
         Metric("exchange_inflow", "native", 12 * HOUR, "Sent to addresses of exchanges.", 0, restated=True),
         Metric("exchange_outflow", "native", 12 * HOUR, "Withdrawn from exchanges.", 0, restated=True),
         Metric("hash_rate", "TH/s", 12 * HOUR, "Mean hash rate of the day.", minimum=0),
+        Metric("mvrv", "ratio", 12 * HOUR, "Market value over realised value.", minimum=0),
     ),
 )

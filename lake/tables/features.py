@@ -76,3 +76,11 @@ FEATURES_CHAIN_1D = _features(
     "On-chain, DeFi and macro series beside daily bars: one row per closed UTC day, null where untold or too old.",
     CHAIN_COLUMNS,
 )
+
+SERVICE_TABLES: dict[str, Table] = {
+    "default_5m": FEATURES_5M,
+    "default_ref_5m": FEATURES_REF_5M,
+    "derivatives_5m": FEATURES_DERIVATIVES_5M,
+    "chain_1d": FEATURES_CHAIN_1D,
+}
+"""Which table holds a feature service's rows, by the service's name: what jobs, stores and DAGs go by."""

@@ -13,7 +13,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 
 CHAIN = ["ingest", "bars", "features", "train", "promote"]
 """The main job."""
-PAUSED = {"market_data", "materialize", "sources", "maintenance", "texts", "quality"}
+PAUSED = {"market_data", "materialize", "sources", "maintenance", "texts", "quality", "services"}
 """What a person switches on: it asks the world outside."""
 HEAVY = {
     "pandas",
@@ -117,6 +117,17 @@ def test_every_task_holds_a_pool_that_the_platform_creates(facts: dict[str, Any]
     writers = {t["pool"] for dag in facts["dags"].values() for t in dag["tasks"].values() if t["outlets"]}
     assert "default_pool" not in writers
     assert all(slots == 1 for slots, _ in POOLS.values())
+
+
+def test_every_stored_service_is_built_by_one_task(facts: dict[str, Any]) -> None:
+    from lake.tables.features import SERVICE_TABLES
+
+    tasks = [t for dag in facts["dags"].values() for t in dag["tasks"].values() if t["module"] == "jobs.build_features"]
+    assert sorted(o for t in tasks for o in t["outlets"]) == sorted(table.name for table in SERVICE_TABLES.values())
+    services = facts["dags"]["services"]
+    assert set(services["tasks"]) == {f"build_{name}" for name in SERVICE_TABLES if name != "default_5m"}
+    assert services["triggers"] == ["features_5m_v1", "observations_v1"]
+    assert all(task["after"] == [] and task["pool"] == "spark" for task in services["tasks"].values())
 
 
 def test_spark_work_goes_through_spark_submit(facts: dict[str, Any]) -> None:

@@ -6,9 +6,11 @@ import numpy as np
 import orjson
 import polars as pl
 import pytest
+from PIL import Image
 from scipy.stats import ks_2samp
 
 from feature_store.drift import ks, psi
+from feature_store.drift_plot import drift_plot
 from feature_store.materialize import materialize
 from feature_store.online import OnlineRow, service_view
 from feature_store.online_settings import open_store
@@ -36,6 +38,25 @@ def test_ks_is_scipys_and_psi_its_formula() -> None:
     assert np.isnan(psi(even, np.empty(0)))
 
 
+def test_the_picture_shows_what_moved_and_stands_on_features_without_values(tmp_path: Path) -> None:
+    chance = np.random.default_rng(2)
+    before = pl.DataFrame({"a": chance.normal(size=500), "still": np.ones(500), "none": [None] * 500})
+    measured = {"a": {"psi": 0.0, "ks": 0.0}, "still": {"psi": 0.0, "ks": 0.0}, "none": {"psi": np.nan, "ks": np.nan}}
+
+    def drawn(now: pl.DataFrame) -> np.ndarray:
+        drift_plot(before, now, measured, tmp_path / "drift.png")
+        with Image.open(tmp_path / "drift.png") as picture:
+            return np.asarray(picture.convert("RGB"))
+
+    same = drawn(before)
+    assert np.array_equal(same, drawn(before))
+    apart = (same != drawn(before.with_columns(pl.col("a") + 3.0))).any(axis=2)
+    rows, columns = np.nonzero(apart)
+    assert rows.min() > same.shape[0] // 3, "the densities lie below the bars"
+    assert len(columns) > 500
+    drawn(before.clear())
+
+
 def test_what_moved_and_what_differs_is_reported(lake: Lake, home: Path, run_job: RunJob) -> None:
     rows = gold_rows(BTC, 4 * 288)
     moved = pl.when(pl.int_range(pl.len()) >= 3 * 288).then(pl.col("rsi_14") + 1.5).otherwise("rsi_14")
@@ -47,6 +68,8 @@ def test_what_moved_and_what_differs_is_reported(lake: Lake, home: Path, run_job
         found = orjson.loads((home / "metrics" / "features.json").read_bytes())["features"]
         assert found["rsi_14"]["psi"] > 0.25
         assert all(found[name]["psi"] < 0.25 for name in DEFAULT.feature_names if name != "rsi_14")
+        with Image.open(home / "metrics" / "features.png") as picture:
+            assert min(picture.size) > 1_000
         text = (home / "metrics" / "features.prom").read_text()
         assert f'bitacora_feature_psi{{feature="rsi_14",service="default_5m"}} {found["rsi_14"]["psi"]}' in text
 
