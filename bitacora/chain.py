@@ -15,7 +15,6 @@ import polars as pl
 from bitacora.registry import ModelVersion, Registry
 from feature_store.inputs import reference_ids
 from feature_store.service import DEFAULT, FeatureService, services
-from feature_store.stored import TABLES
 from lake.bundle import Manifest
 from lake.errors import BitacoraError, NothingStored
 from lake.intervals import Interval, to_us
@@ -23,6 +22,7 @@ from lake.storage import Lake
 from lake.table import Table
 from lake.tables import table
 from lake.tables.bars import RAW_BARS
+from lake.tables.features import SERVICE_TABLES
 from lake.tables.trading import DECISION_EVENTS, DECISIONS, FILLS, ORDERS
 
 LIVE_STREAMS = ("ws:kline_5m", "rest:klines_5m")
@@ -129,7 +129,7 @@ class Books:
         """The gold tables of the services that decided; of one that is not installed, the default's."""
         services = Services().by_hash
         names = {services.get(row["service_hash"], DEFAULT).name for row in decisions}
-        return [TABLES[name] for name in sorted(names) if name in TABLES]
+        return [SERVICE_TABLES[name] for name in sorted(names) if name in SERVICE_TABLES]
 
     def raw_bars(self, decisions: list[Row]) -> pl.DataFrame:
         """Bronze rows of live's streams that any of the decisions' features can depend on, oldest first."""

@@ -48,8 +48,9 @@ def compare() -> dict[str, Any]:
     import polars as pl
 
     from feature_store.service import services
-    from feature_store.stored import TABLES, table_of
+    from feature_store.stored import table_of
     from lake.storage import Lake
+    from lake.tables.features import SERVICE_TABLES
     from lake.tables.trading import DECISIONS
 
     lake = Lake(read_settings(LakeSettings).root(read_settings(HomeSettings)))
@@ -61,7 +62,7 @@ def compare() -> dict[str, Any]:
     if made.is_empty():
         raise NothingStored("no decision is stored: run `python -m jobs.ingest_journal` after live has traded.")
     made = made.filter(pl.col("features").list.len() > 0)  # a bar that came too late was decided without a vector
-    installed = {one.content_hash: one for one in services().values() if one.name in TABLES}
+    installed = {one.content_hash: one for one in services().values() if one.name in SERVICE_TABLES}
     others = set(made["service_hash"]) - set(installed)
     if others:
         raise ContractViolated(

@@ -24,7 +24,7 @@ from typing import Any
 import orjson
 
 from feature_store.service import DEFAULT, FeatureService, service
-from feature_store.stored import TABLES, table_of
+from feature_store.stored import table_of
 from lake.command import parser, run
 from lake.instruments import INSTRUMENTS
 from lake.instruments import instruments as lookup
@@ -32,6 +32,7 @@ from lake.intervals import DAY, Interval, format_time, parse_time
 from lake.retention import record
 from lake.settings import HomeSettings, LakeSettings, read_settings, refuse_unknown
 from lake.storage import Lake
+from lake.tables.features import SERVICE_TABLES
 from training import bundle, models, walk_forward
 from training.bundle import Provenance
 from training.panel import Panel
@@ -170,7 +171,7 @@ def _arguments() -> argparse.ArgumentParser:
     line.add_argument("--model", required=True, metavar="NAME", help=f"which kind: {', '.join(models.MODELS)}")
     line.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="a field of the model's Config")
     line.add_argument("--instruments", metavar="A,B", help=f"default: {','.join(INSTRUMENTS)}")
-    line.add_argument("--service", choices=tuple(TABLES), default=DEFAULT.name, help=f"default {DEFAULT.name}")
+    line.add_argument("--service", choices=tuple(SERVICE_TABLES), default=DEFAULT.name, help=f"default {DEFAULT.name}")
     line.add_argument("--seed", type=int, default=0, help="fixes every random draw of the fit (default 0)")
     line.add_argument("--start", metavar="TIME", help="use bars from here (default: the first)")
     line.add_argument("--end", metavar="TIME", help="use bars before this (default: the last)")
