@@ -1,9 +1,12 @@
 """What every test may use: a clean home, the rule for skips, and the shared servers' fixtures."""
 
+import json
 import os
 import shutil
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -51,3 +54,26 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = tmp_path / "home"
     monkeypatch.setenv("BITACORA_HOME", str(folder))
     yield folder
+
+
+def pytest_terminal_summary(terminalreporter: Any, exitstatus: int, config: pytest.Config) -> None:
+    """After `make nightly`: the verdict as JSON, with what each test counted by `record_property`."""
+    if config.option.markexpr != "nightly":
+        return
+    stats = terminalreporter.stats
+    ran = [report for kind in ("passed", "failed") for report in stats.get(kind, []) if report.when == "call"]
+    git = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    verdict = {
+        "passed": exitstatus == 0,
+        "commit": git.stdout.strip() or None,
+        "counts": {kind: len(stats.get(kind, [])) for kind in ("passed", "failed", "error", "skipped")},
+        "tests": {
+            report.nodeid: {"outcome": report.outcome, "seconds": round(report.duration, 1)}
+            | dict(report.user_properties)
+            for report in ran
+        },
+    }
+    path = ROOT / "var" / "nightly.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(verdict, indent=1))
+    terminalreporter.write_line(f"verdict: {path}")

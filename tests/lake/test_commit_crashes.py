@@ -7,7 +7,7 @@ states a kill can leave are all its prefixes: every file absent, cut short besid
 import itertools
 import random
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyarrow as pa
@@ -90,5 +90,7 @@ def test_a_kill_at_any_point_of_a_commit_leaves_equal_content_after_a_rerun(tmp_
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1200)
-def test_two_thousand_crash_points(tmp_path: Path) -> None:
-    assert at_least(tmp_path, 2_000, first_seed=1_000) >= 2_000
+def test_two_thousand_crash_points(tmp_path: Path, record_property: Callable[[str, object], None]) -> None:
+    points = at_least(tmp_path, 2_000, first_seed=1_000)
+    record_property("points", points)
+    assert points >= 2_000

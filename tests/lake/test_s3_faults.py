@@ -1,6 +1,6 @@
 """Bronze and commits on an S3 store that fails: every request of an append, every fault; then the lake is whole."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import polars as pl
@@ -84,9 +84,11 @@ def test_a_commit_that_fails_is_whole_or_absent(by_way_of_it: FaultyStore, fault
 
 @pytest.mark.nightly
 @pytest.mark.timeout(1800)
-def test_every_fault_at_any_request_leaves_whole_commits(by_way_of_it: FaultyStore) -> None:
+def test_every_fault_at_any_request_leaves_whole_commits(
+    by_way_of_it: FaultyStore, record_property: Callable[[str, object], None]
+) -> None:
     points = everywhere(by_way_of_it, "every", list(FAULTS))
-    print(f"{points} points")
+    record_property("points", points)
     assert points > 32
 
 
