@@ -1,14 +1,19 @@
-"""One Spark driver of the race: `python race_driver.py LAKE NAME COMMITS` appends that many one-row commits."""
+"""One Spark driver of the race: `python race_driver.py LAKE NAME COMMITS [STORE]` appends that many one-row commits.
+
+STORE is the class of a log store other than ours.
+"""
 
 import sys
 
 import pyarrow as pa
 
+from lake import spark_conf
 from lake.spark import spark_session
 from lake.storage import Lake
 
 
-def main(root: str, name: str, commits: int) -> None:
+def main(root: str, name: str, commits: int, log_store: str = spark_conf.LOG_STORE) -> None:
+    spark_conf._PROCESS["spark.delta.logStore.s3a.impl"] = log_store
     session = spark_session(Lake(root), name)
     print("ready", flush=True)
     sys.stdin.readline()
@@ -19,4 +24,4 @@ def main(root: str, name: str, commits: int) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2], int(sys.argv[3]))
+    main(sys.argv[1], sys.argv[2], int(sys.argv[3]), *sys.argv[4:])
