@@ -1,17 +1,18 @@
 """What is inside an imported file: observations out of CSV text, by the form that was named at the import.
 
-series      one time column, one value column
+series      one time column, one value column (or a key of a column that holds mappings)
 coingecko   CoinGecko's export: snapped_at, price, market_cap, total_volume, with its label of two meanings
 transfers   a token's transfers (Etherscan, Tronscan): what left and what reached a treasury, per day
 
 A row that cannot be read becomes an observation with a problem; the others are not touched by it.
 """
 
+import ast
 import csv
 import io
 import math
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -100,11 +101,27 @@ def rows(payload: str, *needed: str) -> Iterator[tuple[Row, str]]:
 
 
 def series(raw: Raw, asked: dict[str, Any]) -> Iterator[Observation]:
-    time, value, end = asked["time"], asked["value"], PERIODS[asked["period"]]
-    for row, problem in rows(raw.payload, time, value):
-        if not row.get(value, "").strip() and not problem:
+    """A value column, or `COLUMN:KEY` (and further keys) of one that holds a mapping as JSON or as Python prints it."""
+    time, end = asked["time"], PERIODS[asked["period"]]
+    column, *path = asked["value"].split(":")
+    for row, odd in rows(raw.payload, time, column):
+        problem = odd
+        if path and not odd:
+            row[column], problem = inside(row[column], path)
+        if not row.get(column, "").strip() and not problem:
             continue
-        yield _read(raw, row, problem, asked["metric"], time, value, end, asked["unit"])
+        yield _read(raw, row, problem, asked["metric"], time, column, end, asked["unit"])
+
+
+def inside(text: str, path: Sequence[str]) -> tuple[str, str]:
+    """What a mapping in a cell holds under its keys, and the problem; empty where it lacks a key or says none."""
+    try:
+        found = ast.literal_eval(text) if text.strip() else None
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return "", f"no mapping: {text!r:.40}"
+    for key in path:
+        found = found.get(key) if isinstance(found, dict) else None
+    return ("" if found is None else str(found)), ""
 
 
 def coingecko(raw: Raw, asked: dict[str, Any]) -> Iterator[Observation]:

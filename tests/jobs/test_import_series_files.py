@@ -14,6 +14,7 @@ from jobs.observation_rows import candidates, kernel
 from lake.errors import BadInput, UsageError
 from lake.intervals import DAY, parse_time
 from lake.sources.coingecko import SWITCH, end_of
+from lake.sources.files import inside
 from lake.sources.source import Answer
 from lake.storage import Lake
 
@@ -166,3 +167,31 @@ def test_what_the_import_cannot_know_it_asks_for(tmp_path: Path) -> None:
             raw(path, **asked)
     rows = candidates(raw(path, metric="mvrv"))
     assert "column Date, Data is missing" in rows["reason"][0]
+
+
+DEFI = [
+    ("defi_tvl_daily_2017-2021.csv", "DEFI", "tvl_usd", "usd", "tvlUSD", 477),
+    ("defi_lending_rates_2017-2021.csv", "protocol/aave", "lend_rate", "percent", "lend_rates:aave", 400),
+    ("defi_lending_rates_2017-2021.csv", "protocol/compound", "borrow_rate", "percent", "borrow_rates:compound", 600),
+    ("defi_lending_rates_2017-2021.csv", "DEFI", "borrowed_usd", "usd", "outstanding:total:USD", 1245),
+]
+
+
+@pytest.mark.parametrize(("name", "entity", "metric", "unit", "value", "least"), DEFI)
+def test_defi_files_give_value_locked_rates_and_loans(
+    shared_data: Path, name: str, entity: str, metric: str, unit: str, value: str, least: int
+) -> None:
+    asked = {"entity": entity, "metric": metric, "unit": unit, "time": "timestamp", "value": value, "period": "instant"}
+    good, refused = imported(shared_data / "onchain" / name, **asked)
+    assert good.height >= least and refused.height <= good.height // 50, refused["reason"].unique().to_list()
+    assert (good["available_time"] > good["event_time"]).all()
+    assert set(good["metric"]) == {metric} and set(good["entity"]) == {entity}
+    if metric.endswith("rate"):
+        assert 0 < float(good["value"].median()) < 0.3, "a fraction a year"  # type: ignore[arg-type]
+
+
+def test_a_cell_that_is_no_mapping_is_a_problem_and_a_lacking_key_says_nothing() -> None:
+    assert inside("{'aave': 7.5, 'maker': None}", ["aave"]) == ("7.5", "")
+    assert inside("{'aave': {'USD': 2}}", ["aave", "USD"]) == ("2", "")
+    assert inside("{'maker': None}", ["maker"]) == inside("{'maker': None}", ["dydx"]) == ("", "")
+    assert inside("__import__('os').getcwd()", ["x"])[1].startswith("no mapping")
