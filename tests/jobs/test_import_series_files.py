@@ -171,7 +171,7 @@ def test_what_the_import_cannot_know_it_asks_for(tmp_path: Path) -> None:
 
 DEFI = [
     ("defi_tvl_daily_2017-2021.csv", "DEFI", "tvl_usd", "usd", "tvlUSD", 477),
-    ("defi_lending_rates_2017-2021.csv", "protocol/aave", "lend_rate", "percent", "lend_rates:aave", 400),
+    ("defi_lending_rates_2017-2021.csv", "protocol/compound", "lend_rate", "percent", "lend_rates:compound", 600),
     ("defi_lending_rates_2017-2021.csv", "protocol/compound", "borrow_rate", "percent", "borrow_rates:compound", 600),
     ("defi_lending_rates_2017-2021.csv", "DEFI", "borrowed_usd", "usd", "outstanding:total:USD", 1245),
 ]
