@@ -1,4 +1,4 @@
-"""One writer of many: `python bronze_writer.py LAKE NUMBER COMMITS` stores that many batches, and one that all share."""
+"""One writer of many: `python bronze_writer.py LAKE NUMBER COMMITS` stores its batches, and one that all share."""
 
 import sys
 

@@ -1,7 +1,9 @@
 """The mechanism of all sources: pace, retries, Retry-After, pages that go on after a kill, keys that stay secret."""
 
 import logging
+import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import httpx
 import pytest
@@ -101,13 +103,20 @@ def test_retry_after_is_seconds_or_a_date_by_the_sources_own_clock() -> None:
 
 
 def test_the_pace_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    slept: list[float] = []
+    now, sent = 0.0, []
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    clock = SimpleNamespace(monotonic=lambda: now, sleep=sleep, time_ns=time.time_ns)
     with asking(world, rate=120) as client:
-        monkeypatch.setattr(clients.time, "sleep", slept.append)
-        for _ in range(3):
+        monkeypatch.setattr(clients, "time", clock)
+        for thinking in (0.0, 0.2, 3.0, 0.0):
+            now += thinking
             client.ask(Request("numbers", "/numbers", {"of": "a"}))
-    assert slept[0] == 0.0
-    assert all(0.3 < pause <= 0.5 for pause in slept[1:])
+            sent.append(now)
+    assert sent == [0.0, 0.5, 3.5, 4.0]
 
 
 def test_a_killed_conversation_goes_on_in_the_middle(world: World, tmp_path: Path) -> None:
