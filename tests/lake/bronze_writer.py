@@ -1,4 +1,4 @@
-"""One writer of many: `python bronze_writer.py LAKE NUMBER COMMITS` stores its batches, and one that all share."""
+"""One writer of many: `python -m tests.lake.bronze_writer LAKE NUMBER COMMITS` stores its batches and a shared one."""
 
 import sys
 

@@ -12,7 +12,7 @@ from lake.storage import Lake
 from lake.tables import RAW_BARS
 from tests.lake.raw_bars import ETH, random_minutes
 
-SCRIPT = str(Path(__file__).with_name("bronze_writer.py"))
+ROOT = Path(__file__).parents[2]
 
 
 def write_at_once(lake: Lake, writers: int, commits: int) -> None:
@@ -20,8 +20,8 @@ def write_at_once(lake: Lake, writers: int, commits: int) -> None:
     store(lake, RAW_BARS, random_minutes(1, [ETH]), "first")
     processes = [
         subprocess.Popen(
-            [sys.executable, SCRIPT, lake.root, str(number), str(commits)],
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-m", "tests.lake.bronze_writer", lake.root, str(number), str(commits)],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
         )
         for number in range(writers)
     ]  # fmt: skip
