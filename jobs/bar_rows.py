@@ -10,7 +10,7 @@ import polars as pl
 
 from jobs.silver import refusals
 from lake import revisions
-from lake.instruments import INSTRUMENTS
+from lake.instruments import ID
 from lake.intervals import timeframe_us
 from lake.revisions import Folded
 from lake.table import Table
@@ -54,8 +54,9 @@ def _reason(table: Table, step: int) -> pl.Expr:
     """Every rule the row breaks, joined by '; '; null where it breaks none."""
     readable = pl.col("problem").is_null()
     market = pl.col("market_time").dt.epoch("us")
+    of_venue = pl.col("instrument").str.starts_with(pl.col("venue") + ":")
     rules = [
-        ("unknown instrument", ~pl.col("instrument").is_in(list(INSTRUMENTS))),
+        ("instrument is not an id of its venue", ~(pl.col("instrument").str.contains(ID) & of_venue)),
         ("bar is not closed", readable & ~pl.col("closed")),
         ("open time is not the bronze row's event time", pl.col("open_us") != pl.col("event_time").dt.epoch("us")),
         ("length is not the stream's timeframe", pl.col("close_us") - pl.col("open_us") != step),

@@ -39,6 +39,7 @@ class Source:
 
     lake: Lake
     instruments: tuple[str, ...]
+    """Empty: all that there are."""
     bronze_version: int
     silver_version: int | None = None
     """Of bars_1m_v1, for five-minute bars; None: there is no such table."""
@@ -53,7 +54,7 @@ class Source:
             .filter(
                 pl.col("month").is_between(pl.lit(first), pl.lit(last)),
                 pl.col("stream").str.ends_with("_" + timeframe),
-                pl.col("instrument").is_in(list(self.instruments)),
+                self._wanted(),
             )
             .collect()
         )
@@ -73,9 +74,12 @@ class Source:
         return (
             self.lake.scan(table, interval, version)
             .filter(pl.col("month").is_between(pl.lit(first), pl.lit(last)))
-            .filter(pl.col("instrument").is_in(list(self.instruments)))
+            .filter(self._wanted())
             .collect()
         )
+
+    def _wanted(self) -> pl.Expr:
+        return pl.col("instrument").is_in(list(self.instruments)) if self.instruments else pl.lit(True)
 
     def months(self) -> set[str]:
         """Months that hold any input."""
@@ -161,7 +165,7 @@ def run(job: Job) -> dict[str, Any]:
         session = spark_session(lake, "build_bars")
         library.join()
         say("Spark and Great Expectations are up")
-        source = Source(lake, tuple(i.id for i in job.instruments), bronze)
+        source = Source(lake, job.asked, bronze)
         whole = job.interval is None and not job.arguments.instruments  # only such a run moves the watermark
         built: dict[str, Built] = {}
 

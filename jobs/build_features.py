@@ -230,7 +230,7 @@ def run(job: Job) -> dict[str, Any]:
     lake, say = job.lake, Stages("build_features")
     service = services()[getattr(job.arguments, "service", DEFAULT.name)]
     table = table_of(service)
-    names = tuple(i.id for i in job.instruments)
+    names = job.names
     with writing(job.home.home, table):
         require_rows(lake, BARS_5M)
         versions = {BARS_5M.name: lake.version(BARS_5M)} | versions_read(lake, service)

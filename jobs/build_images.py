@@ -67,7 +67,7 @@ def kernel(names: tuple[str, ...], lake: Lake, version: int, unit: Interval) -> 
 
 
 def run(job: Job) -> dict[str, Any]:
-    names = tuple(one.id for one in job.instruments)
+    names = job.names
     return build(job, BARS_5M, IMAGES_5M, partial(kernel, names), MARGIN)
 
 

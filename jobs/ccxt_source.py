@@ -4,7 +4,7 @@
     reader = session.read.format("ccxt").option("symbols", "BTC/USDT,ETH/USDT").option("timeframe", "5m")
     reader.load().where("symbol = 'BTC/USDT' AND open_time >= '2024-01-01'")
 
-Reads   the exchange's public REST, as `ingest_bars` does: patiently, and at ccxt's pace for all tasks together
+Reads   the exchange's public REST, as `jobs.exchanges` asks it: patiently, and at ccxt's pace for all tasks together
 Writes  nothing
 
 Only what is final is read: bars before the exchange's newest, trades before the millisecond of its newest. So a span
@@ -44,7 +44,8 @@ from pyspark.sql.streaming.datasource import (
 )
 from pyspark.sql.types import StructType
 
-from jobs.ingest_market import PAGE, REDIRECTED, Exchange, exchange, trades
+from jobs.exchanges import PAGE, REDIRECTED, Exchange, exchange, ohlcv_pages
+from jobs.ingest_market import trades
 from jobs.settings import VenueSettings
 from lake.errors import UsageError
 from lake.intervals import DAY, MILLISECOND, Interval, parse_time, timeframe_us, to_us
@@ -275,22 +276,13 @@ def read(options: Options, schema: StructType, span: InputPartition) -> Iterator
 
 
 def _bar_columns(asked: Exchange, options: Options, span: Span) -> Iterator[dict[str, list[Any]]]:
-    symbol, step, at = span.market["symbol"], options.step, span.start
-    most = asked.client.feature_value(symbol, "fetchOHLCV", "limit", PAGE) or PAGE
-    while at < span.end:
-        limit = min(options.page_rows, most, -(-(span.end - at) // step))
-        rows = asked.ask("fetch_ohlcv", symbol, options.timeframe, -(-at // MILLISECOND), limit)
-        kept = [row for row in rows if at <= row[0] * MILLISECOND < span.end]
-        if kept:
-            times, *prices = (list(column) for column in zip(*kept, strict=True))
-            yield _times(options, [t * MILLISECOND for t in times]) | {
-                name: [float(value) for value in values]
-                for name, values in zip(("open", "high", "low", "close", "volume"), prices, strict=True)
-            }
-        if not kept and rows and rows[0][0] * MILLISECOND >= span.end:
-            return
-        # Without a bar in a whole page: some exchanges look no further than a page ahead.
-        at = kept[-1][0] * MILLISECOND + step if kept else at + limit * step
+    wanted = Interval(span.start, span.end)
+    for rows in ohlcv_pages(asked, span.market["symbol"], options.timeframe, wanted, options.page_rows):
+        times, *prices = (list(column) for column in zip(*rows, strict=True))
+        yield _times(options, [t * MILLISECOND for t in times]) | {
+            name: [float(value) for value in values]
+            for name, values in zip(("open", "high", "low", "close", "volume"), prices, strict=True)
+        }
 
 
 def _trade_columns(asked: Exchange, options: Options, span: Span) -> Iterator[dict[str, list[Any]]]:

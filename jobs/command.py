@@ -10,7 +10,7 @@ import orjson
 
 from lake import command
 from lake.errors import UsageError
-from lake.instruments import Instrument, instruments
+from lake.instruments import INSTRUMENTS, is_id
 from lake.intervals import Interval, format_time, parse_time
 from lake.settings import HomeSettings, LakeSettings, read_settings, refuse_unknown
 from lake.storage import Lake
@@ -44,14 +44,22 @@ class Job:
         return Interval.open(self.start, self.end)
 
     @property
-    def instruments(self) -> tuple[Instrument, ...]:
-        """`--instruments`, or the whole catalogue.
+    def asked(self) -> tuple[str, ...]:
+        """The ids of `--instruments`; empty: none were asked for.
 
         Raises:
-            UnknownInstrument: an id is not in the catalogue.
+            UsageError: one is no id.
         """
         names = [name.strip() for name in (self.arguments.instruments or "").split(",") if name.strip()]
-        return instruments(names or None)
+        for name in names:
+            if not is_id(name):
+                raise UsageError(f"--instruments {name!r}: expected venue:BASE/QUOTE, such as binance:BTC/USDT.")
+        return tuple(dict.fromkeys(names))
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The ids of `--instruments`, or of the whole catalogue."""
+        return self.asked or tuple(INSTRUMENTS)
 
 
 def parser(name: str, doc: str | None) -> command.Parser:

@@ -1,20 +1,20 @@
-"""Fetch a venue's bars into bronze, each kline as it was sent.
+"""Fetch an exchange's bars into bronze, from any exchange that ccxt knows.
 
-Reads   the venue's REST klines through ccxt, in pages of 1,000, no faster than the venue allows
+Reads   the exchange's REST bars through ccxt, in pages, no faster than it allows: Binance spot's klines exactly as
+        sent, of any other exchange (--venue) what ccxt makes of its answer
 Writes  bronze raw_bars_v1, in commits of about a month per instrument: a killed run goes on where it stopped
 
 Without --start each instrument goes on after its last stored bar, or begins with the venue's first one. The interval
 ends at the last closed bar: a bar is closed when the venue's market clock, read from its newest bar, has passed it.
 A payload that is already held is skipped, so any interval can be fetched again.
 
+Not every exchange tells of long ago: Kraken's REST has the newest 720 bars only, and holes stay in gaps_v1.
 VENUE_REST names another host than the venue's own (the embedded exchange); VENUE_REQUESTS_PER_SECOND the pace.
 """
 
 import hashlib
-import random
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from typing import Any
 
 import orjson
@@ -23,102 +23,80 @@ import pyarrow as pa
 
 from jobs.bronze import store
 from jobs.command import Job, main, parser
+from jobs.exchanges import Exchange, exchange, ohlcv_pages
 from jobs.lock import writing
 from jobs.progress import Work
 from jobs.settings import VenueSettings
-from lake.errors import CredentialsRefused, RateLimited, Unavailable
-from lake.instruments import Instrument
+from lake.errors import UsageError
+from lake.instruments import INSTRUMENTS
 from lake.intervals import DAY, MILLISECOND, Interval, format_time, month_of, timeframe_us
 from lake.settings import read_settings, refuse_unknown
 from lake.storage import Lake
 from lake.tables import RAW_BARS
-from lake.wire.binance import KLINE_PAGE, ccxt_client, kline_from_rest
+from lake.wire.bars import bar_from_payload
+from lake.wire.binance import KLINE_PAGE
 
 CHUNK = 30 * DAY
-ATTEMPTS = 4
+KLINES = "binance"
+"""The exchange whose bars are asked for in its own words, with quote volume and trade count."""
 
 
-@dataclass(frozen=True, slots=True)
-class Venue:
-    """The venue's klines, raw."""
-
-    name: str
-    address: str
-    client: Any
-
-    def klines(self, instrument: Instrument, timeframe: str, **arguments: int) -> list[list[Any]]:
-        """One page as sent; retried with jitter where the venue did not answer.
-
-        Raises:
-            Unavailable: it did not answer in four tries.
-            RateLimited: it asked us to stop.
-            CredentialsRefused: it refused the key.
-        """
-        request = {"symbol": instrument.venue_symbol, "interval": timeframe, **arguments}
-        return patiently(lambda: self.client.public_get_klines(request), self.name, self.address)
+def newest(asked: Exchange, symbol: str, timeframe: str) -> int:
+    """Open time of the newest bar, which is still open, in microseconds; 0 before the first."""
+    if asked.id == KLINES:
+        page = asked.ask("public_get_klines", _request(symbol, timeframe, limit=1))
+    else:
+        page = asked.ask("fetch_ohlcv", symbol, timeframe, None, 1)
+    return int(page[-1][0]) * MILLISECOND if page else 0
 
 
-def patiently(ask: Callable[[], Any], name: str, address: str) -> Any:
-    """Call the venue, waiting with jitter between tries, and say its failure in our own words."""
-    import ccxt
-
-    for attempt in range(ATTEMPTS):
-        try:
-            return ask()
-        except (ccxt.RateLimitExceeded, ccxt.DDoSProtection) as error:
-            raise RateLimited(f"{name} at {address} asked us to slow down: {error}. Try again in a minute.") from None
-        except (ccxt.AuthenticationError, ccxt.PermissionDenied) as error:
-            raise CredentialsRefused(
-                f"{name} at {address} refused the key: {error}. Check it and its rights."
-            ) from None
-        except ccxt.NetworkError as error:
-            if attempt == ATTEMPTS - 1:
-                raise Unavailable(
-                    f"{name} at {address} did not answer {ATTEMPTS} times: {type(error).__name__}. "
-                    "Is it running, and is VENUE_REST right?"
-                ) from None
-            time.sleep(random.uniform(0.5, 1.0) * 0.4 * 2**attempt)
-        except ccxt.ExchangeError as error:
-            raise Unavailable(f"{name} at {address} refused the request: {error}.") from None
-    raise AssertionError("unreachable")
+def first(asked: Exchange, symbol: str, timeframe: str) -> int | None:
+    """Open time of the first bar the exchange has; None where it does not tell."""
+    if asked.id == KLINES:
+        page = asked.ask("public_get_klines", _request(symbol, timeframe, startTime=0, limit=1))
+    else:
+        page = asked.ask("fetch_ohlcv", symbol, timeframe, 0, 1)
+    return int(page[0][0]) * MILLISECOND if page else None
 
 
-def market_now(venue: Venue, instruments: tuple[Instrument, ...], timeframe: str) -> int:
-    """The venue's market clock as its bars tell it: the open time of the newest bar, which is still open."""
-    newest = [venue.klines(instrument, timeframe, limit=1) for instrument in instruments]
-    return max((int(page[-1][0]) * MILLISECOND for page in newest if page), default=0)
-
-
-def pages(venue: Venue, instrument: Instrument, timeframe: str, interval: Interval) -> Iterator[list[list[Any]]]:
-    """Pages of raw klines in time order that cover the interval; bars the venue does not have are simply absent."""
+def pages(asked: Exchange, symbol: str, timeframe: str, interval: Interval) -> Iterator[list[list[Any]]]:
+    """Pages of bars in time order that cover the interval; bars the venue does not have are simply absent."""
+    if asked.id != KLINES:
+        yield from ohlcv_pages(asked, symbol, timeframe, interval)
+        return
     at = interval.start
-    last_ms = (interval.end - 1) // MILLISECOND
+    last = (interval.end - 1) // MILLISECOND
     while at < interval.end:
-        page = venue.klines(instrument, timeframe, startTime=at // MILLISECOND, endTime=last_ms, limit=KLINE_PAGE)
+        span = {"startTime": at // MILLISECOND, "endTime": last, "limit": KLINE_PAGE}
+        page = asked.ask("public_get_klines", _request(symbol, timeframe, **span))
         if not page:
             return
         yield page
         at = int(page[-1][0]) * MILLISECOND + timeframe_us(timeframe)
 
 
+def _request(symbol: str, timeframe: str, **span: int) -> dict[str, Any]:
+    return {"symbol": symbol.replace("/", ""), "interval": timeframe, **span}
+
+
 def raw_rows(
     venue: str,
     stream: str,
-    instrument: Instrument,
-    klines: list[list[Any]],
+    instrument: str,
+    rows: list[list[Any]],
     market_time: int,
     received: int,
     run_id: str,
 ) -> pa.Table:
-    """Bronze rows of raw klines. Raises BadInput where one has another shape."""
-    times = [kline_from_rest(kline).open_time for kline in klines]
-    payloads = [orjson.dumps(kline) for kline in klines]
-    count = len(klines)
+    """Bronze rows of bars as sent. Raises BadInput where one has another shape."""
+    payloads = [orjson.dumps(row) for row in rows]
+    times = [bar_from_payload(stream, payload.decode()).open_time for payload in payloads]
+    count = len(rows)
     return pa.table(
         {
             "venue": [venue] * count,
             "stream": [stream] * count,
-            "instrument": [instrument.id] * count,
+            "instrument": [instrument] * count,
             "event_time": pa.array(times, pa.timestamp("us", tz="UTC")),
             "market_time": pa.array([market_time] * count, pa.timestamp("us", tz="UTC")),
             "payload": [payload.decode() for payload in payloads],
@@ -147,17 +125,30 @@ def _chunks(interval: Interval) -> Iterator[Interval]:
         yield Interval(start, min(start + CHUNK, interval.end))
 
 
-def _wanted(job: Job, venue: Venue, instrument: Instrument, held: int | None, now: int, timeframe: str) -> Interval:
+def _wanted(job: Job, asked: Exchange, name: str, held: int | None, now: int) -> Interval:
     """What to fetch of one instrument: as asked, else from its watermark, else from the venue's first bar."""
-    step = timeframe_us(timeframe)
+    timeframe = job.arguments.timeframe
     start = job.start
     if start is None and held is not None:
-        start = held + step
+        start = held + timeframe_us(timeframe)
     if start is None:
-        first = venue.klines(instrument, timeframe, startTime=0, limit=1)
-        start = int(first[0][0]) * MILLISECOND if first else now
+        start = first(asked, name.partition(":")[2], timeframe)
+    if start is None:
+        raise UsageError(f"{asked.id} does not tell when the bars of {name} begin: expected --start, found none.")
     end = now if job.end is None else min(job.end, now)
     return Interval(start, max(start, end))
+
+
+def _instruments(job: Job, asked: Exchange) -> list[str]:
+    """Ids to fetch, each one that the exchange trades; without --instruments the catalogue's, which is Binance's."""
+    names = list(job.names if asked.id == KLINES else job.asked)
+    if not names:
+        raise UsageError(f"--instruments: expected ids like {asked.venue}:BTC/USDT, found none.")
+    if asked.id != KLINES or not set(names) <= set(INSTRUMENTS):
+        asked.ask("load_markets")
+        for name in names:
+            asked.symbol(name)
+    return names
 
 
 def run(job: Job) -> dict[str, Any]:
@@ -165,21 +156,21 @@ def run(job: Job) -> dict[str, Any]:
     settings = read_settings(VenueSettings)
     timeframe = job.arguments.timeframe
     step = timeframe_us(timeframe)
-    instruments = job.instruments
-    client = ccxt_client(settings.rest)
-    if settings.requests_per_second:
-        client.rateLimit = 1000 / settings.requests_per_second
-    venue = Venue(settings.name, settings.rest or "its own address", client)
-    stream = f"rest:klines_{timeframe}"
+    asked = exchange(job.arguments.venue or settings.name, settings)
+    instruments = _instruments(job, asked)
+    if asked.id != KLINES and timeframe not in (asked.client.timeframes or {}):
+        has = ", ".join(asked.client.timeframes or {}) or "none"
+        raise UsageError(f"--timeframe {timeframe}: {asked.id} has bars of {has}.")
+    stream = f"rest:{'klines' if asked.id == KLINES else 'ohlcv'}_{timeframe}"
     with writing(job.home.home, RAW_BARS):
-        now = market_now(venue, instruments, timeframe)
+        now = max(newest(asked, name.partition(":")[2], timeframe) for name in instruments)
         held = watermarks(job.lake, stream)
-        wanted = {i: _wanted(job, venue, i, held.get(i.id), now, timeframe) for i in instruments}
+        wanted = {name: _wanted(job, asked, name, held.get(name), now) for name in instruments}
         stored = 0
         with Work(f"{timeframe} bars", sum((w.end - w.start) // step for w in wanted.values())) as work:
-            for instrument, interval in wanted.items():
+            for name, interval in wanted.items():
                 for chunk in _chunks(interval):
-                    stored += _store(job, venue, stream, instrument, chunk, now, work)
+                    stored += _store(job, asked, stream, name, chunk, now, work)
     spans = [w for w in wanted.values() if w.end > w.start]
     return {
         "table": RAW_BARS.name,
@@ -190,20 +181,20 @@ def run(job: Job) -> dict[str, Any]:
     }
 
 
-def _store(job: Job, venue: Venue, stream: str, instrument: Instrument, chunk: Interval, now: int, work: Work) -> int:
-    timeframe = job.arguments.timeframe
-    klines: list[list[Any]] = []
-    for page in pages(venue, instrument, timeframe, chunk):
-        klines += page
-        work.done(len(page), instrument.id)
-    if not klines:
+def _store(job: Job, asked: Exchange, stream: str, name: str, chunk: Interval, now: int, work: Work) -> int:
+    bars: list[list[Any]] = []
+    for page in pages(asked, name.partition(":")[2], job.arguments.timeframe, chunk):
+        bars += page
+        work.done(len(page), name)
+    if not bars:
         return 0
     received = time.time_ns() // 1000
-    rows = raw_rows(venue.name, stream, instrument, klines, now, received, job.run_id)
+    rows = raw_rows(asked.venue, stream, name, bars, now, received, job.run_id)
     return store(job.lake, RAW_BARS, rows, job.run_id)
 
 
 if __name__ == "__main__":
     arguments = parser("ingest_bars", __doc__)
     arguments.add_argument("--timeframe", default="1m", help="1m (default), 5m, 15m, 1h, 4h or 1d")
+    arguments.add_argument("--venue", help="ccxt id: binance (default, or VENUE_NAME), binanceusdm, kraken, okx, …")
     main("ingest_bars", run, arguments)

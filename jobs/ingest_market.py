@@ -12,7 +12,6 @@ VENUE_REST names another host than the exchange's own (the embedded exchange), f
 import hashlib
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import orjson
@@ -20,7 +19,7 @@ import polars as pl
 
 from jobs.bronze import store
 from jobs.command import Job, main, parser
-from jobs.ingest_bars import patiently
+from jobs.exchanges import PAGE, Exchange, exchange
 from jobs.raw_frames import raw_frames
 from jobs.settings import VenueSettings
 from lake.errors import UsageError
@@ -28,52 +27,11 @@ from lake.intervals import HOUR, MILLISECOND, Interval
 from lake.settings import read_settings, refuse_unknown
 from lake.storage import Lake
 from lake.tables import RAW_FRAMES
-from lake.wire.binance import ccxt_client
-from lake.wire.binance_futures import ccxt_futures_client
 from lake.wire.ccxt_frames import PREFIX, payload
-from lake.wire.deribit import ccxt_deribit_client
-from lake.wire.feeds import VENUES
 
 HISTORIES = ("trades", "funding", "open_interest")
 KINDS = (*HISTORIES, "books", "tickers", "marks", "options")
-PAGE = 1_000
-REDIRECTED = {"binance": ccxt_client, "binanceusdm": ccxt_futures_client, "deribit": ccxt_deribit_client}
 Row = dict[str, Any]
-
-
-@dataclass(frozen=True, slots=True)
-class Exchange:
-    """An exchange by its ccxt id, asked patiently."""
-
-    id: str
-    client: Any
-    address: str
-    market_clock: bool
-    """Its time is not the wall's: what it tells is the clock."""
-
-    @property
-    def venue(self) -> str:
-        return VENUES.get(self.id, self.id)
-
-    def ask(self, method: str, *arguments: Any, **options: Any) -> Any:
-        """Call a unified method; raises as `jobs.ingest_bars.patiently` does."""
-        return patiently(lambda: getattr(self.client, method)(*arguments, **options), self.id, self.address)
-
-
-def exchange(name: str, settings: VenueSettings) -> Exchange:
-    """Raises:
-    UsageError: ccxt knows no such exchange, or its format is not served elsewhere.
-    """
-    import ccxt
-
-    if name not in ccxt.exchanges:
-        raise UsageError(f"--venue {name}: expected a ccxt id such as binance, kraken, okx or bybit.")
-    if settings.rest and name not in REDIRECTED:
-        raise UsageError(f"VENUE_REST is set, and only {', '.join(REDIRECTED)} can be asked there, not {name}.")
-    made = REDIRECTED[name](settings.rest) if name in REDIRECTED else getattr(ccxt, name)({"enableRateLimit": True})
-    if settings.requests_per_second:
-        made.rateLimit = 1000 / settings.requests_per_second
-    return Exchange(name, made, settings.rest or "its own address", bool(settings.rest))
 
 
 def trades(asked: Exchange, symbol: str, span: Interval, last: int | None, limit: int = PAGE) -> Iterator[list[Row]]:
@@ -192,7 +150,7 @@ def run(job: Job) -> dict[str, Any]:
         pages: Iterator[pl.DataFrame] = (options_chain(asked, name, 0) for name in names)
     else:
         asked.ask("load_markets")
-        symbols = [_symbol(asked, name) for name in names]
+        symbols = [asked.symbol(name) for name in names]
         pages = (page for symbol in symbols for page in _pages(job, asked, kind, symbol))
     for page in pages:
         stored += store(job.lake, RAW_FRAMES, raw_frames(page, job.run_id), job.run_id) if len(page) else 0
@@ -214,13 +172,6 @@ def _market_now(asked: Exchange, symbol: str) -> int:
     """The market's clock, µs, as the newest trade tells it; 0 before the first."""
     newest = asked.ask("fetch_trades", symbol, None, 1)
     return int(newest[-1]["timestamp"]) * MILLISECOND if newest else 0
-
-
-def _symbol(asked: Exchange, name: str) -> str:
-    venue, _, symbol = name.partition(":")
-    if venue != asked.venue or symbol not in asked.client.markets:
-        raise UsageError(f"{name!r}: {asked.id} trades no such instrument; expected {asked.venue}:BASE/QUOTE[:SETTLE].")
-    return symbol
 
 
 def arguments(name: str, doc: str | None, kind: str | None = None) -> Any:

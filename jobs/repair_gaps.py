@@ -14,6 +14,7 @@ import orjson
 import polars as pl
 
 from jobs.command import Job, main, parser
+from jobs.exchanges import exchange_of
 from jobs.find_gaps import open_gaps
 from jobs.progress import Work
 from lake.errors import BitacoraError, TryAgain, Unavailable
@@ -54,11 +55,11 @@ def run(job: Job) -> dict[str, Any]:
     fetched = 0
     with Work("holes", asked.height) as work:
         for row in asked.iter_rows(named=True):
-            start, end = (format_time(to_us(row[name])) for name in ("start", "end"))
-            fetched += command("ingest_bars", "--instruments", row["instrument"], "--start", start, "--end", end)[
-                "rows"
-            ]
-            work.done(1, row["instrument"])
+            name = row["instrument"]
+            start, end = (format_time(to_us(row[side])) for side in ("start", "end"))
+            words = ("--venue", exchange_of(name), "--instruments", name, "--start", start, "--end", end)
+            fetched += command("ingest_bars", *words)["rows"]
+            work.done(1, name)
     if fetched:
         command("build_bars")
         command("find_gaps")

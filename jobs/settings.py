@@ -10,7 +10,7 @@ class VenueSettings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="VENUE_", frozen=True, extra="ignore")
 
     name: str = "binance"
-    """The venue's name in instrument ids."""
+    """The ccxt id that `jobs.ingest_bars` asks unless told by --venue."""
     rest: str = ""
     """Base URL that replaces the venue's own, e.g. the embedded exchange's; empty: the venue itself."""
     ws: str = ""

@@ -4,6 +4,7 @@ An instrument's id is its venue and ccxt's unified symbol: `binance:BTC/USDT`. F
 defaults; a venue's own exchangeInfo replaces them where a session trades.
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import ROUND_DOWN, ROUND_HALF_EVEN, Decimal
@@ -93,6 +94,15 @@ ANDINA: dict[str, Instrument] = {
     )
 }
 """The embedded market's second venue: coarser ticks and steps, larger orders."""
+
+
+ID = r"^[a-z0-9_]+:[^\s:/]+/[^\s:/]+(:[^\s:/]+)?$"
+"""venue:BASE/QUOTE, or venue:BASE/QUOTE:SETTLE[-EXPIRY…] of a derivative, as ccxt writes symbols."""
+
+
+def is_id(text: str) -> bool:
+    """Whether it can name an instrument, of the catalogue or not."""
+    return re.match(ID, text) is not None
 
 
 def instrument(instrument_id: str) -> Instrument:

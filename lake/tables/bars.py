@@ -15,7 +15,7 @@ RAW_BARS = Table(
     owner="data",
     columns=(
         Column("venue", pa.string(), "Venue that sent it."),
-        Column("stream", pa.string(), "rest:klines_1m, rest:klines_5m, ws:kline_5m or file:bars_<timeframe>."),
+        Column("stream", pa.string(), "rest:klines_1m, rest:ohlcv_1m (by ccxt), ws:kline_5m or file:bars_<timeframe>."),
         Column("instrument", pa.string(), "Instrument id, e.g. binance:BTC/USDT."),
         Column("event_time", TIME, "The bar's open time: the natural key within stream and instrument."),
         Column("market_time", TIME, "The venue's market clock when it was sent; a closed bar ends at or before it."),

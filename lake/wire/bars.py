@@ -1,4 +1,5 @@
-"""Bars out of bronze payloads, whatever stream they came by: `rest:klines_<tf>`, `ws:kline_<tf>`, `file:bars_<tf>`.
+"""Bars out of bronze payloads, whatever stream they came by: `rest:klines_<tf>`, `ws:kline_<tf>`, `file:bars_<tf>`,
+`rest:ohlcv_<tf>` (of any exchange, as ccxt gives them).
 
 `bar_from_payload` is the meaning, one payload at a time; `parse_payloads` gives the same answer for a whole column,
 by one pass of a regular expression where the payload has the venue's usual shape (a test holds the two equal).
@@ -15,6 +16,7 @@ from lake.intervals import MILLISECOND, timeframe_us
 from lake.wire.binance import kline_from_payload
 
 FILE_STREAM = "file:bars_"
+OHLCV_STREAM = "rest:ohlcv_"
 FILE_FIELDS = ("open", "high", "low", "close", "volume")
 
 
@@ -72,7 +74,12 @@ def bar_from_payload(stream: str, payload: str) -> Bar:
     Raises:
         BadInput: the stream has no parser, or the payload does not parse.
     """
-    bar = _bar_from_file_row(stream, payload) if stream.startswith(FILE_STREAM) else _bar_from_kline(stream, payload)
+    if stream.startswith(FILE_STREAM):
+        bar = _bar_from_file_row(stream, payload)
+    elif stream.startswith(OHLCV_STREAM):
+        bar = _bar_from_ohlcv(stream, payload)
+    else:
+        bar = _bar_from_kline(stream, payload)
     if not (0 <= bar.open_time < LAST_TIME and 0 <= bar.close_time < LAST_TIME):
         raise BadInput(f"{stream}: {bar.open_time} µs is no time of a bar")
     return bar
@@ -98,6 +105,17 @@ def _bar_from_file_row(stream: str, payload: str) -> Bar:
         values = {name: None if row[name] is None else float(row[name]) for name in FILE_FIELDS}
     except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise BadInput(f"{stream}: not a row of a bar file: {payload:.200}: {error}") from None
+    close_time = open_time + timeframe_us(stream_timeframe(stream))
+    return Bar(open_time, close_time, **values, quote_volume=None, trade_count=None, closed=True)
+
+
+def _bar_from_ohlcv(stream: str, payload: str) -> Bar:
+    try:
+        at, *numbers = orjson.loads(payload)
+        open_time = int(at) * MILLISECOND
+        values = dict(zip(FILE_FIELDS, (None if n is None else float(n) for n in numbers), strict=True))
+    except (orjson.JSONDecodeError, TypeError, ValueError) as error:
+        raise BadInput(f"{stream}: not [ms, open, high, low, close, volume]: {payload:.200}: {error}") from None
     close_time = open_time + timeframe_us(stream_timeframe(stream))
     return Bar(open_time, close_time, **values, quote_volume=None, trade_count=None, closed=True)
 

@@ -49,12 +49,12 @@ def test_off_grid_future_foreign_and_misfiled_rows_are_refused() -> None:
     assert reasons(
         raw(kline(off), off),
         raw(kline(START), START, market_time=START + MINUTE - 1),
-        raw(kline(START), START, instrument="binance:DOGE/USDT"),
+        raw(kline(START), START, instrument="kraken:DOGE/USDT"),
         raw(kline(START), START + MINUTE),
     ) == [
         "open time is off the 60 s grid",
         "timestamp in the venue's future",
-        "unknown instrument",
+        "instrument is not an id of its venue",
         "open time is not the bronze row's event time",
     ]
 

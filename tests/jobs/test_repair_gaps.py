@@ -37,7 +37,7 @@ def test_a_hole_in_bronze_is_told_asked_for_again_and_closed(
 ) -> None:
     monkeypatch.setenv("VENUE_REST", venue.rest)
     monkeypatch.setenv("VENUE_REQUESTS_PER_SECOND", "500")
-    whole = run_job("ingest_bars", timeframe="1m", instruments=f"{BTC},{ETH}")
+    whole = run_job("ingest_bars", timeframe="1m", venue=None, instruments=f"{BTC},{ETH}")
     first = parse_time(str(whole["start"]))
     day = Interval(first, first + DAY)
     asked = {"start": format_time(day.start), "end": format_time(day.end)}
