@@ -85,6 +85,8 @@ class Recorder:
         self._newest: dict[str, pl.DataFrame] = {}
         """Per connection the last book event of every symbol: the chain goes on from there."""
         self._open: dict[str, tuple[Connection, aiohttp.ClientSession]] = {}
+        self._lacking: dict[str, Connection] = {}
+        """Connections that dropped frames and have not told it yet."""
         self._clock = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self.counts = {"frames": 0, "commits": 0, "connects": 0, "gaps": 0, "dropped": 0, "snapshots": 0}
@@ -109,6 +111,8 @@ class Recorder:
                 for task in (*listening, *self._tasks):
                     task.cancel()
                 await asyncio.gather(*listening, *self._tasks, return_exceptions=True)
+        for connection in list(self._lacking.values()):
+            self._tell_overrun(connection)
         await self._flush()
 
     def _say_silence(self) -> None:
@@ -209,20 +213,30 @@ class Recorder:
 
     def _keep(self, connection: Connection, stream: str, text: str) -> None:
         """Queue a frame; where the queue is full it is dropped and counted, never silently."""
-        sequence, connection.sequence = connection.sequence, connection.sequence + 1
         if len(self._frames) >= self._plan.most_waiting and stream != RECORDER:
+            connection.sequence += 1
             connection.dropped += 1
+            self._lacking[connection.name] = connection
             self.counts["dropped"] += 1
             return
         if connection.dropped:
-            dropped, connection.dropped = connection.dropped, 0
-            event = orjson.dumps({"e": "overrun", "dropped": dropped, "before": sequence}).decode()
-            self._frames.append((self._plan.feed, connection.name, sequence, _now(), None, RECORDER, event))
-            sequence, connection.sequence = sequence + 1, sequence + 2
+            self._tell_overrun(connection)
             connection.asked.clear()  # the books lack changes: ask for new snapshots
-        self._frames.append((self._plan.feed, connection.name, sequence, _now(), None, stream, text))
+        self._append(connection, stream, text)
         if len(self._frames) >= self._plan.most_rows:
             self._full.set()
+
+    def _tell_overrun(self, connection: Connection) -> None:
+        """Say in the recording how many frames of a connection were dropped since this was said last."""
+        event = {"e": "overrun", "dropped": connection.dropped, "before": connection.sequence}
+        connection.dropped = 0
+        self._lacking.pop(connection.name, None)
+        self._append(connection, RECORDER, orjson.dumps(event).decode())
+
+    def _append(self, connection: Connection, stream: str, text: str) -> None:
+        row = (self._plan.feed, connection.name, connection.sequence, _now(), None, stream, text)
+        connection.sequence += 1
+        self._frames.append(row)
 
     async def _store_on(self) -> None:
         """Make a commit every few seconds, or when enough frames wait, until stopped."""

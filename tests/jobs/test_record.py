@@ -189,8 +189,16 @@ def test_a_snapshot_older_than_the_first_change_is_asked_for_again(lake: Lake, m
     assert [orjson.loads(text)["lastUpdateId"] for text in kept["payload"]] == [10]
 
 
-def test_an_overrun_is_counted_and_recorded_never_silent(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("when", ["later", "at once"])
+def test_an_overrun_is_counted_and_recorded_never_silent(
+    lake: Lake, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """`at once`: it is stopped while frames are being dropped, and none comes after them that could tell of it."""
     changes = [diff(n, n) for n in range(1, 41)]
+    until: dict[str, Callable[[Recorder], bool]] = {
+        "later": lambda r: r.counts["frames"] > 10 and r.counts["commits"] > 3,
+        "at once": lambda r: r.counts["dropped"] > 2,
+    }
 
     async def slow(*_: object) -> int:
         await asyncio.sleep(0.4)
@@ -205,9 +213,7 @@ def test_an_overrun_is_counted_and_recorded_never_silent(lake: Lake, monkeypatch
         return await original(*arguments)
 
     monkeypatch.setattr("jobs.recorder.asyncio.to_thread", first_is_slow)
-    recorder = record(
-        Venue(changes), lake, lambda r: r.counts["frames"] > 10 and r.counts["commits"] > 3, most_waiting=5
-    )
+    recorder = record(Venue(changes), lake, until[when], most_waiting=5)
     frames = stored(lake)
     told = [e for e in said(frames) if e["e"] == "overrun"]
     assert sum(e["dropped"] for e in told) == recorder.counts["dropped"] > 0
