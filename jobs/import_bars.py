@@ -29,7 +29,7 @@ from lake.errors import UsageError
 from lake.instruments import Instrument, instrument
 from lake.intervals import format_time, timeframe_us
 from lake.tables import RAW_BARS
-from lake.wire.bars import FILE_FIELDS, FILE_STREAM, file_payload
+from lake.wire.bars import FILE_FIELDS, FILE_STREAM, bar_payload
 
 TIMEFRAMES = ("1m", "5m")
 """Those that silver has a table for."""
@@ -38,7 +38,7 @@ TIMEFRAMES = ("1m", "5m")
 def raw_rows(bars: pl.DataFrame, owner: Instrument, timeframe: str, now: int, run_id: str) -> pa.Table:
     """Bronze rows of a file's bars: the payload is the row's canonical JSON, `market_time` the moment of the import."""
     payloads = [
-        file_payload(open_time, dict(zip(FILE_FIELDS, numbers, strict=True)))
+        bar_payload(open_time, dict(zip(FILE_FIELDS, numbers, strict=True)))
         for open_time, *numbers in bars.select("ts", *FILE_FIELDS).iter_rows()
     ]
     rows = pl.DataFrame(

@@ -35,6 +35,7 @@ from lake.storage import Lake
 from lake.tables import RAW_BARS
 from lake.wire.bars import bar_from_payload
 from lake.wire.binance import KLINE_PAGE
+from lake.wire.ccxt_frames import unit
 
 CHUNK = 30 * DAY
 KLINES = "binance"
@@ -147,7 +148,11 @@ def _instruments(job: Job, asked: Exchange) -> list[str]:
     if asked.id != KLINES or not set(names) <= set(INSTRUMENTS):
         asked.ask("load_markets")
         for name in names:
-            asked.symbol(name)
+            if unit(asked.client.market(asked.symbol(name))) != "base":
+                raise UsageError(
+                    f"{name}: {asked.id} tells its volume in contracts, and raw_bars_v1 holds base. "
+                    'Read it with spark.read.format("ccxt"), which has a column for the unit.'
+                )
     return names
 
 

@@ -15,11 +15,11 @@ RAW_BARS = Table(
     owner="data",
     columns=(
         Column("venue", pa.string(), "Venue that sent it."),
-        Column("stream", pa.string(), "rest:klines_1m, rest:ohlcv_1m (by ccxt), ws:kline_5m or file:bars_<timeframe>."),
+        Column("stream", pa.string(), "rest:klines_1m, rest:ohlcv_1m, ws:kline_5m, ws:bars_1m or file:bars_1m."),
         Column("instrument", pa.string(), "Instrument id, e.g. binance:BTC/USDT."),
         Column("event_time", TIME, "The bar's open time: the natural key within stream and instrument."),
         Column("market_time", TIME, "The venue's market clock when it was sent; a closed bar ends at or before it."),
-        Column("payload", pa.string(), "One kline, the JSON exactly as sent."),
+        Column("payload", pa.string(), "One bar as JSON: klines exactly as sent, else the numbers told of it."),
         Column("payload_hash", pa.string(), "SHA-256 of the payload, hex."),
         Column("month", pa.string(), "YYYY-MM of event_time."),
         Column("received_time", TIME, "Wall clock of receipt.", content=False),

@@ -1,5 +1,5 @@
 """Bars out of bronze payloads, whatever stream they came by: `rest:klines_<tf>`, `ws:kline_<tf>`, `file:bars_<tf>`,
-`rest:ohlcv_<tf>` (of any exchange, as ccxt gives them).
+`rest:ohlcv_<tf>` (of any exchange, as ccxt gives them), `ws:bars_<tf>` (out of recorded frames).
 
 `bar_from_payload` is the meaning, one payload at a time; `parse_payloads` gives the same answer for a whole column,
 by one pass of a regular expression where the payload has the venue's usual shape (a test holds the two equal).
@@ -17,6 +17,7 @@ from lake.wire.binance import kline_from_payload
 
 FILE_STREAM = "file:bars_"
 OHLCV_STREAM = "rest:ohlcv_"
+WS_STREAM = "ws:bars_"
 FILE_FIELDS = ("open", "high", "low", "close", "volume")
 
 
@@ -63,8 +64,9 @@ def stream_timeframe(stream: str) -> str:
     return stream.rsplit("_", 1)[1] if "_" in stream else ""
 
 
-def file_payload(open_time: int, values: dict[str, float | None]) -> str:
-    """The canonical JSON of one row of a file: `ts` in UTC microseconds and the five numbers, keys sorted."""
+def bar_payload(open_time: int, values: dict[str, float | int | None]) -> str:
+    """The canonical JSON of a bar that a source did not send alone: `ts` in UTC microseconds and the numbers it has of
+    open, high, low, close, volume, quote_volume and trade_count, keys sorted."""
     return orjson.dumps({"ts": open_time, **values}, option=orjson.OPT_SORT_KEYS).decode()
 
 
@@ -74,8 +76,8 @@ def bar_from_payload(stream: str, payload: str) -> Bar:
     Raises:
         BadInput: the stream has no parser, or the payload does not parse.
     """
-    if stream.startswith(FILE_STREAM):
-        bar = _bar_from_file_row(stream, payload)
+    if stream.startswith((FILE_STREAM, WS_STREAM)):
+        bar = _bar_from_row(stream, payload)
     elif stream.startswith(OHLCV_STREAM):
         bar = _bar_from_ohlcv(stream, payload)
     else:
@@ -98,15 +100,17 @@ def _bar_from_kline(stream: str, payload: str) -> Bar:
         raise BadInput(f"{stream}: a number does not parse: {error}") from None
 
 
-def _bar_from_file_row(stream: str, payload: str) -> Bar:
+def _bar_from_row(stream: str, payload: str) -> Bar:
     try:
         row = orjson.loads(payload)
         open_time = int(row["ts"])
         values = {name: None if row[name] is None else float(row[name]) for name in FILE_FIELDS}
-    except (orjson.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise BadInput(f"{stream}: not a row of a bar file: {payload:.200}: {error}") from None
+        value, count = row.get("quote_volume"), row.get("trade_count")
+        value, count = None if value is None else float(value), None if count is None else int(count)
+    except (orjson.JSONDecodeError, AttributeError, KeyError, TypeError, ValueError, OverflowError) as error:
+        raise BadInput(f"{stream}: not a bar's row: {payload:.200}: {error}") from None
     close_time = open_time + timeframe_us(stream_timeframe(stream))
-    return Bar(open_time, close_time, **values, quote_volume=None, trade_count=None, closed=True)
+    return Bar(open_time, close_time, **values, quote_volume=value, trade_count=count, closed=True)
 
 
 def _bar_from_ohlcv(stream: str, payload: str) -> Bar:

@@ -72,6 +72,14 @@ def test_what_cannot_be_fetched_is_said(run_job: RunJob, asked: dict[str, str], 
         run_job("ingest_bars", **{"timeframe": "1m"} | asked)
 
 
+def test_a_volume_in_contracts_is_no_volume_in_base(run_job: RunJob, monkeypatch: pytest.MonkeyPatch) -> None:
+    market = {"id": "BTC-USDT-SWAP", "symbol": "BTC/USDT:USDT", "contract": True, "linear": True, "contractSize": 0.01}
+    market |= {"base": "BTC", "quote": "USDT", "spot": False, "type": "swap"}
+    monkeypatch.setattr("ccxt.okx.load_markets", lambda self: self.set_markets([market]))
+    with pytest.raises(UsageError, match="tells its volume in contracts"):
+        run_job("ingest_bars", venue="okx", instruments="okx:BTC/USDT:USDT", timeframe="1m")
+
+
 class Remembering:
     """An exchange's pages: rows from `since` on, at most `most`, no more than `ahead` bars ahead, of the newest
     `held` only."""

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from lake.errors import BadInput
 from lake.intervals import MINUTE
-from lake.wire.bars import FILE_FIELDS, Bar, bar_from_payload, file_payload, parse_payloads
+from lake.wire.bars import FILE_FIELDS, Bar, bar_from_payload, bar_payload, parse_payloads
 from tests.lake.raw_bars import START, frame, kline
 
 numbers = st.one_of(
@@ -49,7 +49,7 @@ def test_a_frame_of_the_stream_parses() -> None:
 @given(st.integers(0, 2**42), st.lists(st.one_of(st.none(), st.floats(allow_nan=False)), min_size=5, max_size=5))
 def test_a_file_row_survives_render_and_parse(open_time: int, values: list[float | None]) -> None:
     row = dict(zip(FILE_FIELDS, values, strict=True))
-    bar = bar_from_payload("file:bars_5m", file_payload(open_time, row))
+    bar = bar_from_payload("file:bars_5m", bar_payload(open_time, row))
     assert [getattr(bar, name) for name in FILE_FIELDS] == [
         None if v is None or abs(v) == float("inf") else v for v in values
     ]
