@@ -39,6 +39,8 @@ MARGIN = timedelta(hours=1)
 refused."""
 AHEAD = timedelta(minutes=1)
 """A venue's clock may be ahead of ours by this much; what is told of a later time is refused."""
+MOST_FRAMES = 2_000_000
+"""Of one unit of work: a day that holds more is cut at whole hours, so that a task's memory has a bound."""
 DEPTH = 20
 """Levels a side in books_v1."""
 HISTORY, HISTORY_DELAY = "rest:history:", timedelta(seconds=1)
@@ -157,14 +159,26 @@ def kernel(table: Table) -> Callable[[Lake, int, Interval], pl.DataFrame]:
 
 
 def days_to_build(lake: Lake, since: int | None, version: int) -> list[Interval]:
-    """The days that frames added since a version can tell of, none of them without frames: recordings leave holes."""
+    """The days that frames added since a version can tell of, none of them without frames: recordings leave holes.
+
+    A day of more than `MOST_FRAMES` is cut into slices of equal hours.
+    """
     changed = lake.changed(RAW_FRAMES, since, version)
     if changed is None:
         return []
     held = {parse_time(day) for day in lake.partitions(RAW_FRAMES, "day", version)}
     near = held | {day - DAY for day in held}  # a frame may tell of the evening before
     first = changed.start - MARGIN // timedelta(microseconds=1)
-    return [Interval(day, day + DAY) for day in sorted(near) if day + DAY > first and day < changed.end]
+    counts = {parse_time(day): rows for day, rows in lake.row_counts(RAW_FRAMES, "day", version).items()}
+    days = [day for day in sorted(near) if day + DAY > first and day < changed.end]
+    return [unit for day in days for unit in slices(day, counts.get(day, 0))]
+
+
+def slices(day: int, frames: int) -> list[Interval]:
+    """A day as units of `MOST_FRAMES` or, where they come evenly, fewer; no shorter than an hour."""
+    wanted = -(-frames // MOST_FRAMES)
+    hours = max([h for h in (1, 2, 3, 4, 6, 8, 12, 24) if 24 // h >= wanted], default=1)
+    return [Interval(at, at + hours * HOUR) for at in range(day, day + DAY, hours * HOUR)]
 
 
 def frames_of(lake: Lake, version: int, unit: Interval) -> pl.DataFrame:

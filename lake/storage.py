@@ -221,6 +221,12 @@ class Lake:
             return set()
         return set(self._files(table, version)[f"partition.{column}"])
 
+    def row_counts(self, table: Table, column: str, version: int | None = None) -> dict[str, int]:
+        """Rows per value of a partition column, from the log alone; a file without statistics counts for nothing."""
+        files = self._files(table, version)
+        counted = files.group_by(f"partition.{column}").agg(pl.col("num_records").sum())
+        return {str(value): int(rows) for value, rows in counted.iter_rows()}
+
     def _added(self, table: Table, since: int, until: int) -> pl.DataFrame:
         """Files with new rows after version `since`; a compaction, which only moves rows, is stepped over."""
         moves = [e["version"] for e in self._newer(table, since) if e.get("operation") == "OPTIMIZE"]

@@ -3,11 +3,12 @@
 from datetime import UTC, datetime
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
 from jobs.bronze import store
-from jobs.market_rows import ROWS, days_to_build, outcome_of
+from jobs.market_rows import ROWS, days_to_build, kernel, outcome_of, slices
 from jobs.raw_frames import raw_frames
 from lake.intervals import DAY, HOUR, Interval, parse_time
 from lake.storage import Lake
@@ -203,3 +204,37 @@ def test_only_days_that_frames_can_tell_of_are_built(lake: Lake) -> None:
     assert [unit.start for unit in days_to_build(lake, None, version + 1)] == every[1:]
     assert [unit.start for unit in days_to_build(lake, version, version + 1)] == every[3:]
     assert days_to_build(lake, version + 1, version + 1) == []
+
+
+def test_a_busy_day_is_cut_at_whole_hours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("jobs.market_rows.MOST_FRAMES", 100)
+    day = parse_time("2024-08-08")
+    hours = {count: {(unit.end - unit.start) // HOUR for unit in slices(day, count)} for count in (0, 100, 101, 700)}
+    assert hours == {0: {24}, 100: {24}, 101: {12}, 700: {3}}
+    assert {len(slices(day, count)) for count in (10_000, 10**9)} == {24}, "an hour is the shortest"
+    for count in (0, 101, 700, 10**9):
+        cut = slices(day, count)
+        assert [unit.start for unit in cut] == [day, *(unit.end for unit in cut[:-1])] and cut[-1].end == day + DAY
+
+
+def test_a_day_in_slices_is_the_day_as_a_whole(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Late trades, trades told twice, broken ones and those told too late: each falls to one slice."""
+    random, day = np.random.default_rng(5), parse_time("2024-08-08")
+    rows, times = [], [day + int(ms) * 1000 for ms in random.integers(0, DAY // 1000, 390)]
+    for number in range(400):
+        at = times[number % 390]
+        told = at + int(random.integers(0, 5_400_000)) * 1000
+        text = trade(at, number % 390, price="-1" if number % 390 % 97 == 0 else "61804.70")
+        text = text.replace(f'"E":{at // 1000}', f'"E":{told // 1000}')
+        rows.append(frames(text, at=told).with_columns(sequence=pl.lit(number, pl.Int64)))
+    store(lake, RAW_FRAMES, pl.concat(rows), "run")
+    version = lake.version(RAW_FRAMES)
+    (whole,) = (unit for unit in days_to_build(lake, None, version) if unit.start == day)
+    monkeypatch.setattr("jobs.market_rows.MOST_FRAMES", 40)
+    cut = [unit for unit in days_to_build(lake, None, version) if day <= unit.start < day + DAY]
+    assert len(cut) == 12
+    work = kernel(TRADES)
+    together = pl.concat([work(lake, version, unit) for unit in cut], how="diagonal")
+    expected = work(lake, version, whole)
+    assert together.sort("trade_id", "row_hash").equals(expected.select(together.columns).sort("trade_id", "row_hash"))
+    assert 0 < expected["reason"].is_not_null().sum() < 250 < expected.height
