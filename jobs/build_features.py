@@ -15,9 +15,13 @@ that live feeds one bar at a time; Spark distributes the periods and `lake.spark
 Without --start and --end the job takes every bar that gold has not seen: a changed bar moves the rows of its own period
 from there on, and the next period's where it lies in its warm-up; so does a changed row of a series for as long as it
 may count. A table that does not exist yet leaves nulls. When the service changed, everything is built anew.
+
+A corrected bar moves rows that were known before: as they were known they stand in the table's history, so that
+`Lake.as_of` answers for gold too.
 """
 
 from collections.abc import Iterator, Mapping
+from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -35,45 +39,98 @@ from jobs.command import Job, main, parser
 from jobs.lock import writing
 from jobs.progress import Stages
 from jobs.series_rows import series_rows, tables_at, tables_read, versions_read
+from jobs.silver import keep_history
 from lake.command import Parser
 from lake.intervals import MINUTE, Interval, format_time, month_of, to_datetime
 from lake.presence import require_rows
 from lake.spark import Merged, merge, spark_schema, spark_session
 from lake.storage import Lake
+from lake.table import Table
 from lake.tables import BARS_5M
 from lake.tables.features import SERVICE_TABLES
 
 TASKS_PER_CORE = 2
 SOURCE_STEP = 5 * MINUTE
 BAR = ("open", "high", "low", "close", "volume")
+REPLACED = "superseded_time IS NOT NULL"
 
 
 def period_rows(
-    service: FeatureService, bars: pl.DataFrame, period_start: int, told: Mapping[str, pl.DataFrame] | None = None
-) -> pl.DataFrame:
+    service: FeatureService, bars: pl.DataFrame, period_start: int, told: Mapping[str, pl.DataFrame] | None = None,
+    references: pl.DataFrame | None = None,
+) -> pl.DataFrame:  # fmt: skip
     """Feature rows of one period, one per bar of it; columns of the service's gold table.
 
     Args:
-        bars: of the service's timeframe, of the period and its warm-up, any number of instruments, references among
+        bars: in the service's timeframe, of the period and its warm-up, any number of instruments, references among
             them; the columns that `bars_of_period` gives.
         told: by instrument the rows of its series, as `series_rows` gives them.
+        references: bars in which to look references up, as `first_known` gives them (default: `bars`).
     """
-    held = {
-        str(instrument): rows
-        for (instrument,), rows in bars.sort("open_time").group_by("instrument", maintain_order=True)
-    }
-    parts = [_instrument_rows(service, held, name, period_start, (told or {}).get(name)) for name in held]
+    held, beside = _by_instrument(bars), _by_instrument(bars if references is None else references)
+    parts = [
+        _instrument_rows(service, rows, beside, name, period_start, (told or {}).get(name))
+        for name, rows in held.items()
+    ]
     return pl.concat(parts) if parts else pl.DataFrame(schema=pl.Schema(table_of(service).schema))
 
 
+def period_history(
+    service: FeatureService, bars: pl.DataFrame, replaced: pl.DataFrame, period_start: int, standing: pl.DataFrame,
+    told: Mapping[str, pl.DataFrame] | None = None,
+) -> pl.DataFrame:  # fmt: skip
+    """The period's rows as they were known before corrections of bars moved them; `standing`'s columns and
+    `superseded_time`.
+
+    Correction by correction, the newest first, the rows are computed from the bars that stood before it. What was known
+    in the meantime is a row of history, until the row that followed it was available.
+
+    Args:
+        bars: silver's five-minute bars that stand, as `bars_of_period` gives them.
+        replaced: those that corrections replaced, with `superseded_time`.
+        standing: what `period_rows` gives for the bars that stand.
+    """
+    key, found = ["instrument", "open_time"], []
+    references = in_timeframe(service, first_known(bars, replaced))
+    for name in standing["instrument"].unique(maintain_order=True):
+        known, earlier = (rows.filter(pl.col("instrument") == name) for rows in (bars, replaced))
+        after = standing.filter(pl.col("instrument") == name)
+        for moment in earlier["superseded_time"].unique().sort(descending=True):
+            then = in_timeframe(service, _before(known, earlier, moment))
+            before = period_rows(service, then, period_start, told, references)
+            followed = after.select(*key, superseded_time="available_time")
+            rows = before.join(followed, on=key, how="inner", maintain_order="left")
+            found.append(rows.filter(pl.col("available_time") < pl.col("superseded_time")))
+            after = before
+    empty = standing.clear().with_columns(superseded_time=pl.lit(None, pl.Datetime("us", "UTC")))
+    return pl.concat([empty, *found])
+
+
+def first_known(bars: pl.DataFrame, replaced: pl.DataFrame) -> pl.DataFrame:
+    """The bars as each was known first. A reference counts as it was when its row was made: as live had it."""
+    versions = pl.concat([replaced.select(bars.columns), bars]).sort("available_time", maintain_order=True)
+    return versions.unique(["instrument", "open_time"], keep="first", maintain_order=True)
+
+
+def _before(bars: pl.DataFrame, replaced: pl.DataFrame, moment: datetime) -> pl.DataFrame:
+    """The bars as they stood just before a moment at which some were corrected."""
+    stood = replaced.filter(pl.col("available_time") < moment, pl.col("superseded_time") >= moment)
+    others = bars.join(stood, on=["instrument", "open_time"], how="anti")
+    return pl.concat([others, stood.select(bars.columns)])
+
+
+def _by_instrument(bars: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    groups = bars.sort("open_time").group_by("instrument", maintain_order=True)
+    return {str(instrument): rows for (instrument,), rows in groups}
+
+
 def _instrument_rows(
-    service: FeatureService, held: dict[str, pl.DataFrame], instrument: str, period_start: int,
+    service: FeatureService, bars: pl.DataFrame, beside: dict[str, pl.DataFrame], instrument: str, period_start: int,
     told: pl.DataFrame | None,
 ) -> pl.DataFrame:  # fmt: skip
-    bars = held[instrument]
     times = bars["open_time"].dt.epoch("us").to_numpy()
     names = reference_ids(service.extras, instrument)
-    observed = {name: _closes(held[other]) for name, other in names.items() if other in held}
+    observed = {name: _closes(beside[other]) for name, other in names.items() if other in beside}
     observed |= {} if told is None else observations(told, service, instrument)
     matrix, complete = widened(service, times, bars.select(BAR).to_numpy(), observed)
     values = compute_period(service, times, matrix, period_start)
@@ -130,23 +187,34 @@ def longer_bars(bars: pl.DataFrame, step: int) -> pl.DataFrame:
     )
 
 
+def in_timeframe(service: FeatureService, bars: pl.DataFrame) -> pl.DataFrame:
+    """Five-minute bars in the service's timeframe."""
+    step = service.periods.bar_us
+    if step == SOURCE_STEP:
+        return bars
+    parts = [longer_bars(part, step) for _, part in bars.group_by("instrument", maintain_order=True)]
+    return pl.concat(parts) if parts else bars.clear()
+
+
 def bars_of_period(
-    lake: Lake, version: int, service: FeatureService, period_start: int, names: tuple[str, ...]
-) -> pl.DataFrame:
-    """The bars that the rows of one period depend on, references' among them, in the service's timeframe."""
+    lake: Lake, versions: Mapping[str, int], service: FeatureService, period_start: int, names: tuple[str, ...]
+) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """The five-minute bars that the rows of one period depend on, references' among them: those that stand, and those
+    that corrections replaced, with `superseded_time`."""
     others = (other for name in names for other in reference_ids(service.extras, name).values())
     names = tuple(dict.fromkeys((*names, *others)))
     interval = _scanned(service, period_start)
-    first, last = (month_of(interval.start), month_of(interval.end - 1))
-    bars = (
-        lake.scan(BARS_5M, interval, version)
-        .filter(pl.col("month").is_between(pl.lit(first), pl.lit(last)), pl.col("instrument").is_in(list(names)))
-        .select("instrument", "open_time", "event_time", "available_time", "month", *BAR)
-    )
-    step = service.periods.bar_us
-    if step == SOURCE_STEP:
-        return bars.collect()
-    return pl.concat([longer_bars(bars.filter(pl.col("instrument") == one).collect(), step) for one in names])
+    months = pl.col("month").is_between(pl.lit(month_of(interval.start)), pl.lit(month_of(interval.end - 1)))
+    columns = ("instrument", "open_time", "event_time", "available_time", "month", *BAR)
+
+    def read(table: Table, *more: str) -> pl.DataFrame:
+        rows = lake.scan(table, interval, versions[table.name])
+        return rows.filter(months, pl.col("instrument").is_in(list(names))).select(*columns, *more).collect()
+
+    bars, history = read(BARS_5M), BARS_5M.history()
+    if history.name not in versions:
+        return bars, bars.clear().with_columns(superseded_time=pl.lit(None, pl.Datetime("us", "UTC")))
+    return bars, read(history, "superseded_time")
 
 
 def _scanned(service: FeatureService, period_start: int) -> Interval:
@@ -157,24 +225,27 @@ def distribute(
     session: SparkSession, lake: Lake, versions: Mapping[str, int], interval: Interval, names: tuple[str, ...],
     service: FeatureService = DEFAULT,
 ) -> DataFrame:  # fmt: skip
-    """Feature rows of the interval, a few neighbouring periods per task."""
-    schema = table_of(service).schema
+    """Feature rows of the interval, a few neighbouring periods per task; `superseded_time` where they stand no more."""
+    nullable = pa.schema([field.with_nullable(True) for field in table_of(service).history().schema])
     starts = list(service.periods.starts(interval.start, interval.end - 1))
     bounds = to_datetime(interval.start), to_datetime(interval.end)
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             for at in batch.column(0).to_pylist():
-                bars = bars_of_period(lake, versions[BARS_5M.name], service, starts[at], names)
+                bars, replaced = bars_of_period(lake, versions, service, starts[at], names)
                 tables = tables_at(lake, versions, service, _scanned(service, starts[at]))
                 told = {name: series_rows(tables, name).collect() for name in names} if tables else None
-                rows = period_rows(service, bars, starts[at], told)
+                beside = in_timeframe(service, first_known(bars, replaced))
+                rows = period_rows(service, in_timeframe(service, bars), starts[at], told, beside)
+                before = period_history(service, bars, replaced, starts[at], rows, told)
+                rows = pl.concat([rows, before], how="diagonal")
                 inside = pl.col("open_time") >= bounds[0], pl.col("open_time") < bounds[1]
                 kept = rows.filter(*inside, pl.col("instrument").is_in(names))
-                yield from kept.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(schema).to_batches()
+                yield from kept.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(nullable).to_batches()
 
     tasks = min(len(starts), TASKS_PER_CORE * session.sparkContext.defaultParallelism)
-    return session.range(0, len(starts), 1, tasks).mapInArrow(work, spark_schema(schema))
+    return session.range(0, len(starts), 1, tasks).mapInArrow(work, spark_schema(nullable))
 
 
 def interval_to_build(job: Job, service: FeatureService, versions: Mapping[str, int]) -> Interval | None:
@@ -203,7 +274,7 @@ def _moved(lake: Lake, service: FeatureService, versions: Mapping[str, int]) -> 
         for table, table_age in tables_read(service)
         for one in (table, table.history())
     ]
-    for table, age, before in [(BARS_5M, 0, 0), *told]:
+    for table, age, before in [(BARS_5M, 0, 0), (BARS_5M.history(), 0, 0), *told]:
         if table.name not in versions:
             continue
         changed = lake.changed(table, lake.watermark(gold, table), versions[table.name])
@@ -233,7 +304,9 @@ def run(job: Job) -> dict[str, Any]:
     names = job.names
     with writing(job.home.home, table):
         require_rows(lake, BARS_5M)
-        versions = {BARS_5M.name: lake.version(BARS_5M)} | versions_read(lake, service)
+        # A correction moves the old row into history first: read in this order, it is in at least one of the two.
+        held = {one.name: lake.newest(one) for one in (BARS_5M, BARS_5M.history())}
+        versions = {name: at for name, at in held.items() if at is not None} | versions_read(lake, service)
         interval = interval_to_build(job, service, versions)
         merged = Merged(lake.version(table) if lake.exists(table) else -1)
         if interval:
@@ -241,7 +314,9 @@ def run(job: Job) -> dict[str, Any]:
             say("Spark is up")
             whole = job.interval is None and not job.arguments.instruments
             rows = distribute(session, lake, versions, interval, names, service).persist()
-            merged = merge(session, lake, table, rows, interval, job.run_id, versions if whole else {})
+            standing, before = rows.where(f"NOT ({REPLACED})").drop("superseded_time"), rows.where(REPLACED)
+            keep_history(job, session, table, standing, before, before.count(), interval)
+            merged = merge(session, lake, table, standing, interval, job.run_id, versions if whole else {})
             say(f"{table.name} v{merged.version}: {merged.inserted:,} new, {merged.updated:,} changed")
     return {
         "table": table.name,

@@ -1,5 +1,6 @@
 """Silver bars to gold features on a real Spark session."""
 
+import shutil
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,29 @@ def test_a_late_correction_reaches_no_earlier_row_and_dates_those_it_moved(
     assert moved["available_time"].dt.epoch("us").unique().to_list() == [sent]
     assert moved["volume_z_60"][0] != before["volume_z_60"][at]
     assert after.slice(week).equals(before.slice(week))  # outside the next period's warm-up nothing moves
+
+
+def test_gold_keeps_what_it_said_before_a_correction(spark: Any, lake: Lake, run_job: RunJob) -> None:
+    bars, at, sent = silver(2400, BTC), 1000, START + 20 * DAY
+    put(spark, lake, bars)
+    run_job("build_features")
+    before, history = features(lake, BTC), FEATURES_5M.history()
+    assert not lake.exists(history)
+    late = pl.lit(sent).cast(pl.Datetime("us", "UTC"))
+    put(spark, lake, bars.slice(at, 1).with_columns(superseded_time=late), BARS_5M.history())
+    put(spark, lake, bars.slice(at, 1).with_columns(pl.col("volume") * 2, available_time=late))
+    run_job("build_features")
+    week = WEEK // (5 * MINUTE)
+    assert lake.count(history) == week - at, "the rows from the corrected bar to the end of its period"
+    assert run_job("build_features", start="2024-01-29", end="2024-03-01")["rows"] == 0
+    then = lake.as_of(FEATURES_5M, sent - 1).sort("open_time").collect()
+    assert then.equals(before.select(then.columns))
+    assert lake.as_of(FEATURES_5M, sent).sort("open_time").collect().equals(features(lake, BTC))
+    hashes = lake.content_hash(FEATURES_5M, SPAN), lake.content_hash(history, SPAN)
+    for table_ in (FEATURES_5M, history):
+        shutil.rmtree(lake.uri(table_))
+    run_job("build_features")
+    assert (lake.content_hash(FEATURES_5M, SPAN), lake.content_hash(history, SPAN)) == hashes, "built from silver alone"
 
 
 def test_rows_of_another_service_version_are_all_built_again(spark: Any, lake: Lake, run_job: RunJob) -> None:
