@@ -46,6 +46,7 @@ bench: setup peers ## benchmarks against peers: ratios, minimum/median/maximum
 	@$(BIN)/python bench/join.py
 	@$(BIN)/python bench/join_feast.py
 	@$(BIN)/python bench/join_spark.py
+	@$(BIN)/python bench/features_spark.py
 	@$(BIN)/python bench/lake_read.py
 	@$(BIN)/python bench/lake_write.py
 	@$(BIN)/python bench/backtest.py

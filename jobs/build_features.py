@@ -20,7 +20,7 @@ A corrected bar moves rows that were known before: as they were known they stand
 `Lake.as_of` answers for gold too.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -51,6 +51,8 @@ from lake.tables.features import SERVICE_TABLES
 
 TASKS_PER_CORE = 2
 SOURCE_STEP = 5 * MINUTE
+STRETCH_ROWS = 200_000
+"""Bars that a task reads at once, about: 20 MB."""
 BAR = ("open", "high", "low", "close", "volume")
 REPLACED = "superseded_time IS NOT NULL"
 
@@ -63,16 +65,34 @@ def period_rows(
 
     Args:
         bars: in the service's timeframe, of the period and its warm-up, any number of instruments, references among
-            them; the columns that `bars_of_period` gives.
+            them; the columns that `bars_of` gives.
         told: by instrument the rows of its series, as `series_rows` gives them.
         references: bars in which to look references up, as `first_known` gives them (default: `bars`).
     """
-    held, beside = _by_instrument(bars), _by_instrument(bars if references is None else references)
-    parts = [
-        _instrument_rows(service, rows, beside, name, period_start, (told or {}).get(name))
-        for name, rows in held.items()
-    ]
-    return pl.concat(parts) if parts else pl.DataFrame(schema=pl.Schema(table_of(service).schema))
+    bars = bars.sort("instrument", "open_time")
+    beside = _by_instrument(bars if references is None else references) if service.extras else {}
+    times, numbers = bars["open_time"].dt.epoch("us").to_numpy(), bars.select(BAR).to_numpy()
+    parts, complete = [np.empty((0, len(service.feature_names)))], np.zeros(len(bars), np.int64)
+    end = 0
+    for name, count in bars.group_by("instrument", maintain_order=True).len().iter_rows():
+        at, end = end, end + count
+        others = reference_ids(service.extras, name)
+        observed = {own: _closes(beside[other]) for own, other in others.items() if other in beside}
+        observed |= observations(told[name], service, name) if told and name in told else {}
+        matrix, known = widened(service, times[at:end], numbers[at:end], observed)
+        parts.append(compute_period(service, times[at:end], matrix, period_start))
+        complete[at:end] = known if others else 0
+    # A row is known when the last of the bars behind it is: a late correction in the warm-up delays it.
+    behind = pl.col("available_time").cum_max().over("instrument")
+    arrived = pl.Series(complete).cast(pl.Datetime("us", "UTC"))
+    inside = (times >= period_start) & (times < service.periods.end(period_start))
+    known_rows = bars.select(
+        "instrument", "open_time", "event_time", pl.max_horizontal(behind, arrived), "month",
+        service_hash=pl.lit(service.content_hash),
+    ).filter(pl.Series(inside))  # fmt: skip
+    columns = pl.DataFrame(np.concatenate(parts), schema=list(service.feature_names), orient="row")
+    columns = columns.with_columns(pl.all().cast(pl.Float64).fill_nan(None))
+    return known_rows.hstack(columns).select(table_of(service).schema.names)
 
 
 def period_history(
@@ -86,11 +106,14 @@ def period_history(
     in the meantime is a row of history, until the row that followed it was available.
 
     Args:
-        bars: silver's five-minute bars that stand, as `bars_of_period` gives them.
+        bars: silver's five-minute bars that stand, as `bars_of` gives them.
         replaced: those that corrections replaced, with `superseded_time`.
         standing: what `period_rows` gives for the bars that stand.
     """
-    key, found = ["instrument", "open_time"], []
+    key, found = ["instrument", "open_time"], list[pl.DataFrame]()
+    empty = standing.clear().with_columns(superseded_time=pl.lit(None, pl.Datetime("us", "UTC")))
+    if replaced.is_empty():
+        return empty
     references = in_timeframe(service, first_known(bars, replaced))
     for name in standing["instrument"].unique(maintain_order=True):
         known, earlier = (rows.filter(pl.col("instrument") == name) for rows in (bars, replaced))
@@ -102,12 +125,13 @@ def period_history(
             rows = before.join(followed, on=key, how="inner", maintain_order="left")
             found.append(rows.filter(pl.col("available_time") < pl.col("superseded_time")))
             after = before
-    empty = standing.clear().with_columns(superseded_time=pl.lit(None, pl.Datetime("us", "UTC")))
     return pl.concat([empty, *found])
 
 
 def first_known(bars: pl.DataFrame, replaced: pl.DataFrame) -> pl.DataFrame:
     """The bars as each was known first. A reference counts as it was when its row was made: as live had it."""
+    if replaced.is_empty():
+        return bars
     versions = pl.concat([replaced.select(bars.columns), bars]).sort("available_time", maintain_order=True)
     return versions.unique(["instrument", "open_time"], keep="first", maintain_order=True)
 
@@ -122,41 +146,6 @@ def _before(bars: pl.DataFrame, replaced: pl.DataFrame, moment: datetime) -> pl.
 def _by_instrument(bars: pl.DataFrame) -> dict[str, pl.DataFrame]:
     groups = bars.sort("open_time").group_by("instrument", maintain_order=True)
     return {str(instrument): rows for (instrument,), rows in groups}
-
-
-def _instrument_rows(
-    service: FeatureService, bars: pl.DataFrame, beside: dict[str, pl.DataFrame], instrument: str, period_start: int,
-    told: pl.DataFrame | None,
-) -> pl.DataFrame:  # fmt: skip
-    times = bars["open_time"].dt.epoch("us").to_numpy()
-    names = reference_ids(service.extras, instrument)
-    observed = {name: _closes(beside[other]) for name, other in names.items() if other in beside}
-    observed |= {} if told is None else observations(told, service, instrument)
-    matrix, complete = widened(service, times, bars.select(BAR).to_numpy(), observed)
-    values = compute_period(service, times, matrix, period_start)
-    # A row is known when the last of the bars behind it is: a late correction in the warm-up delays it.
-    own = pl.col("available_time").cum_max()
-    if names:
-        own = pl.max_horizontal(own, pl.Series(complete).cast(pl.Datetime("us", "UTC")))
-    known = bars.with_columns(available_time=own).filter(
-        pl.Series((times >= period_start) & (times < service.periods.end(period_start)))
-    )
-    columns = {
-        name: pl.Series(np.ascontiguousarray(values[:, at])).fill_nan(None)
-        for at, name in enumerate(service.feature_names)
-    }
-    return (
-        known.select(
-            "instrument",
-            "open_time",
-            "event_time",
-            "available_time",
-            "month",
-            service_hash=pl.lit(service.content_hash),
-        )
-        .with_columns(**columns)
-        .select(table_of(service).schema.names)
-    )
 
 
 def _closes(bars: pl.DataFrame) -> Observations:
@@ -196,14 +185,13 @@ def in_timeframe(service: FeatureService, bars: pl.DataFrame) -> pl.DataFrame:
     return pl.concat(parts) if parts else bars.clear()
 
 
-def bars_of_period(
-    lake: Lake, versions: Mapping[str, int], service: FeatureService, period_start: int, names: tuple[str, ...]
+def bars_of(
+    lake: Lake, versions: Mapping[str, int], service: FeatureService, interval: Interval, names: tuple[str, ...]
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
-    """The five-minute bars that the rows of one period depend on, references' among them: those that stand, and those
-    that corrections replaced, with `superseded_time`."""
+    """The five-minute bars of the instruments and their references: those that stand, and those that corrections
+    replaced, with `superseded_time`."""
     others = (other for name in names for other in reference_ids(service.extras, name).values())
     names = tuple(dict.fromkeys((*names, *others)))
-    interval = _scanned(service, period_start)
     months = pl.col("month").is_between(pl.lit(month_of(interval.start)), pl.lit(month_of(interval.end - 1)))
     columns = ("instrument", "open_time", "event_time", "available_time", "month", *BAR)
 
@@ -217,8 +205,20 @@ def bars_of_period(
     return bars, read(history, "superseded_time")
 
 
+def stretches(starts: Sequence[int], service: FeatureService, instruments: int) -> Iterator[list[int]]:
+    """Neighbouring periods to read at once: a file holds a month of bars, and opening it for each week costs more."""
+    bars = (service.periods.end(starts[0]) - starts[0]) // SOURCE_STEP if starts else 1
+    most = max(1, STRETCH_ROWS // (bars * instruments))
+    for first in range(0, len(starts), most):
+        yield list(starts[first : first + most])
+
+
 def _scanned(service: FeatureService, period_start: int) -> Interval:
     return Interval(service.periods.scan_start(period_start), service.periods.end(period_start))
+
+
+def _within(interval: Interval) -> pl.Expr:
+    return pl.col("open_time").is_between(to_datetime(interval.start), to_datetime(interval.end), closed="left")
 
 
 def distribute(
@@ -228,20 +228,22 @@ def distribute(
     """Feature rows of the interval, a few neighbouring periods per task; `superseded_time` where they stand no more."""
     nullable = pa.schema([field.with_nullable(True) for field in table_of(service).history().schema])
     starts = list(service.periods.starts(interval.start, interval.end - 1))
-    bounds = to_datetime(interval.start), to_datetime(interval.end)
 
     def work(batches: Iterator[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        for batch in batches:
-            for at in batch.column(0).to_pylist():
-                bars, replaced = bars_of_period(lake, versions, service, starts[at], names)
-                tables = tables_at(lake, versions, service, _scanned(service, starts[at]))
+        mine = [starts[at] for batch in batches for at in batch.column(0).to_pylist()]
+        for stretch in stretches(mine, service, len(names)):
+            reach = Interval(_scanned(service, stretch[0]).start, _scanned(service, stretch[-1]).end)
+            read = bars_of(lake, versions, service, reach, names)
+            for start in stretch:
+                scanned = _scanned(service, start)
+                bars, replaced = (rows.filter(_within(scanned)) for rows in read)
+                tables = tables_at(lake, versions, service, scanned)
                 told = {name: series_rows(tables, name).collect() for name in names} if tables else None
                 beside = in_timeframe(service, first_known(bars, replaced))
-                rows = period_rows(service, in_timeframe(service, bars), starts[at], told, beside)
-                before = period_history(service, bars, replaced, starts[at], rows, told)
+                rows = period_rows(service, in_timeframe(service, bars), start, told, beside)
+                before = period_history(service, bars, replaced, start, rows, told)
                 rows = pl.concat([rows, before], how="diagonal")
-                inside = pl.col("open_time") >= bounds[0], pl.col("open_time") < bounds[1]
-                kept = rows.filter(*inside, pl.col("instrument").is_in(names))
+                kept = rows.filter(_within(interval), pl.col("instrument").is_in(names))
                 yield from kept.to_arrow(compat_level=pl.CompatLevel.oldest()).cast(nullable).to_batches()
 
     tasks = min(len(starts), TASKS_PER_CORE * session.sparkContext.defaultParallelism)
