@@ -21,7 +21,6 @@ A corrected bar moves rows that were known before: as they were known they stand
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from datetime import datetime
 from typing import Any
 
 import numpy as np
@@ -36,6 +35,7 @@ from feature_store.scan import compute_period
 from feature_store.service import DEFAULT, FeatureService, services
 from feature_store.stored import table_of
 from jobs.command import Job, main, parser
+from jobs.corrections import first_known, no_history, said_before
 from jobs.lock import writing
 from jobs.progress import Stages
 from jobs.series_rows import series_rows, tables_at, tables_read, versions_read
@@ -100,47 +100,28 @@ def period_history(
     told: Mapping[str, pl.DataFrame] | None = None,
 ) -> pl.DataFrame:  # fmt: skip
     """The period's rows as they were known before corrections of bars moved them; `standing`'s columns and
-    `superseded_time`.
-
-    Correction by correction, the newest first, the rows are computed from the bars that stood before it. What was known
-    in the meantime is a row of history, until the row that followed it was available.
+    `superseded_time` (`jobs.corrections.said_before`).
 
     Args:
         bars: silver's five-minute bars that stand, as `bars_of` gives them.
         replaced: those that corrections replaced, with `superseded_time`.
         standing: what `period_rows` gives for the bars that stand.
     """
-    key, found = ["instrument", "open_time"], list[pl.DataFrame]()
-    empty = standing.clear().with_columns(superseded_time=pl.lit(None, pl.Datetime("us", "UTC")))
     if replaced.is_empty():
-        return empty
+        return no_history(standing)
     references = in_timeframe(service, first_known(bars, replaced))
+
+    def rows(known: pl.DataFrame) -> pl.DataFrame:
+        return period_rows(service, in_timeframe(service, known), period_start, told, references)
+
+    found = [no_history(standing)]
     for name in standing["instrument"].unique(maintain_order=True):
-        known, earlier = (rows.filter(pl.col("instrument") == name) for rows in (bars, replaced))
-        after = standing.filter(pl.col("instrument") == name)
-        for moment in earlier["superseded_time"].unique().sort(descending=True):
-            then = in_timeframe(service, _before(known, earlier, moment))
-            before = period_rows(service, then, period_start, told, references)
-            followed = after.select(*key, superseded_time="available_time")
-            rows = before.join(followed, on=key, how="inner", maintain_order="left")
-            found.append(rows.filter(pl.col("available_time") < pl.col("superseded_time")))
-            after = before
-    return pl.concat([empty, *found])
-
-
-def first_known(bars: pl.DataFrame, replaced: pl.DataFrame) -> pl.DataFrame:
-    """The bars as each was known first. A reference counts as it was when its row was made: as live had it."""
-    if replaced.is_empty():
-        return bars
-    versions = pl.concat([replaced.select(bars.columns), bars]).sort("available_time", maintain_order=True)
-    return versions.unique(["instrument", "open_time"], keep="first", maintain_order=True)
-
-
-def _before(bars: pl.DataFrame, replaced: pl.DataFrame, moment: datetime) -> pl.DataFrame:
-    """The bars as they stood just before a moment at which some were corrected."""
-    stood = replaced.filter(pl.col("available_time") < moment, pl.col("superseded_time") >= moment)
-    others = bars.join(stood, on=["instrument", "open_time"], how="anti")
-    return pl.concat([others, stood.select(bars.columns)])
+        own = pl.col("instrument") == name
+        known = said_before(
+            bars.filter(own), replaced.filter(own), standing.filter(own), ("instrument", "open_time"), rows
+        )
+        found.append(known)
+    return pl.concat(found)
 
 
 def _by_instrument(bars: pl.DataFrame) -> dict[str, pl.DataFrame]:
@@ -201,7 +182,7 @@ def bars_of(
 
     bars, history = read(BARS_5M), BARS_5M.history()
     if history.name not in versions:
-        return bars, bars.clear().with_columns(superseded_time=pl.lit(None, pl.Datetime("us", "UTC")))
+        return bars, no_history(bars)
     return bars, read(history, "superseded_time")
 
 

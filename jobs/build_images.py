@@ -4,7 +4,7 @@ Reads   silver bars_5m_v1
 Writes  gold images_5m_v1
 
 A window with a missing bar has no image. An image is known when the last of its bars is: a bar corrected later dates
-every image that shows it.
+every image that shows it, and the image as it was before stands in the table's history.
 """
 
 from datetime import timedelta
@@ -16,6 +16,7 @@ import polars as pl
 
 from feature_store.images import KINDS, LENGTH, SIZE, images
 from jobs.command import Job, main, parser
+from jobs.corrections import said_before
 from jobs.silver import around, build, outcome
 from lake.intervals import HOUR, MINUTE, Interval
 from lake.storage import Lake
@@ -59,11 +60,16 @@ def _of_instrument(bars: pl.DataFrame, unit: Interval) -> pl.DataFrame:
 
 
 def kernel(names: tuple[str, ...], lake: Lake, version: int, unit: Interval) -> pl.DataFrame:
-    """The unit's images of these instruments."""
-    wanted = pl.col("instrument").is_in(list(names))
-    bars = lake.scan(BARS_5M, around(unit, MARGIN), version).filter(wanted)
-    chosen = bars.select("instrument", "event_time", "available_time", *BAR).collect()
-    return outcome(IMAGES_5M, image_rows(chosen, unit))
+    """The unit's images of these instruments, and those that corrected bars replaced."""
+    reach, wanted = around(unit, MARGIN), pl.col("instrument").is_in(list(names))
+    columns = ("instrument", "open_time", "event_time", "available_time", *BAR)
+    bars = lake.scan(BARS_5M, reach, version).filter(wanted).select(columns).collect()
+    standing, history = image_rows(bars, unit), BARS_5M.history()
+    if not lake.exists(history):
+        return outcome(IMAGES_5M, standing)
+    replaced = lake.scan(history, reach).filter(wanted).select(*columns, "superseded_time").collect()
+    before = said_before(bars, replaced, standing, IMAGES_5M.key, partial(image_rows, unit=unit))
+    return outcome(IMAGES_5M, standing, superseded=before)
 
 
 def run(job: Job) -> dict[str, Any]:

@@ -1,14 +1,19 @@
 """What gold said at any instant, after bars were corrected again and again: no correction reaches an earlier time."""
 
+from collections.abc import Sequence
 from datetime import timedelta
+from functools import partial
 
 import numpy as np
 import polars as pl
 import pytest
 
 from feature_store.service import DEFAULT, DEFAULT_REF, FeatureService
-from jobs.build_features import first_known, period_history, period_rows
-from lake.intervals import HOUR, MINUTE, SECOND, to_datetime
+from jobs.build_features import period_history, period_rows
+from jobs.build_images import image_rows
+from jobs.corrections import first_known, no_history, said_before
+from lake.intervals import HOUR, MINUTE, SECOND, Interval, to_datetime
+from lake.tables import IMAGES_5M
 from tests.jobs.test_build_features import BAR, silver
 from tests.lake.raw_bars import BTC, ETH, START
 
@@ -37,12 +42,14 @@ def corrected(bars: pl.DataFrame, corrections: int, seed: int) -> tuple[pl.DataF
     return standing, pl.concat(replaced)
 
 
-def as_of(rows: pl.DataFrame, replaced: pl.DataFrame, at: int) -> pl.DataFrame:
+def as_of(
+    rows: pl.DataFrame, replaced: pl.DataFrame, at: int, key: Sequence[str] = ("instrument", "open_time")
+) -> pl.DataFrame:
     """`Lake.as_of` over frames."""
     known = pl.col("available_time") <= to_datetime(at)
     before = replaced.filter(known, pl.col("superseded_time") > to_datetime(at)).drop("superseded_time")
-    standing = rows.filter(known).join(before, on=["instrument", "open_time"], how="anti")
-    return pl.concat([standing, before.select(standing.columns)]).sort("instrument", "open_time")
+    standing = rows.filter(known).join(before, on=list(key), how="anti")
+    return pl.concat([standing, before.select(standing.columns)]).sort(key)
 
 
 @pytest.mark.parametrize("service", [DEFAULT, DEFAULT_REF], ids=lambda service: service.name)
@@ -66,7 +73,21 @@ def test_gold_as_of_any_instant_is_gold_built_then(service: FeatureService, seed
         assert found.equals(built.select(found.columns)), to_datetime(at)
 
 
+def test_images_as_of_any_instant_are_images_drawn_then() -> None:
+    bars = pl.concat([silver(COUNT, name, seed=n) for n, name in enumerate((BTC, ETH))]).select(COLUMNS)
+    bars, replaced = corrected(bars, 12, 3)
+    unit = Interval(START, START + COUNT * 5 * MINUTE)
+    standing = image_rows(bars, unit)
+    history = said_before(bars, replaced, standing, IMAGES_5M.key, partial(image_rows, unit=unit))
+    assert history.height > 20 and not history.select(IMAGES_5M.history().key).is_duplicated().any()
+    for at in np.random.default_rng(3).integers(START + HOUR, unit.end + HOUR, 20):
+        drawn = image_rows(as_of(bars, replaced, int(at)), unit).filter(
+            pl.col("available_time") <= to_datetime(int(at))
+        )
+        found = as_of(standing, history, int(at), IMAGES_5M.key)
+        assert found.equals(drawn.sort(IMAGES_5M.key)), to_datetime(int(at))
+
+
 def test_without_corrections_there_is_no_history() -> None:
     bars = silver(50, BTC).select(COLUMNS)
-    none = bars.clear().with_columns(superseded_time=pl.lit(None, pl.Datetime("us", "UTC")))
-    assert period_history(DEFAULT, bars, none, START, period_rows(DEFAULT, bars, START)).is_empty()
+    assert period_history(DEFAULT, bars, no_history(bars), START, period_rows(DEFAULT, bars, START)).is_empty()
